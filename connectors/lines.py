@@ -1,0 +1,120 @@
+"""Cuts blocks of bytes into lines, whatever their length, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["HEAD", "MAX_LINE", "Cut", "LineCutter", "Long"]
+
+MAX_LINE = 2**20
+"""The longest line, in bytes without its end, that a source takes as a row by default."""
+
+HEAD = 2**16
+"""How many bytes of a line that is too long its dead letter keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """A line above the bound: its number, how it begins, how many bytes it has."""
+
+    number: int
+    head: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Complete lines, without their line feeds, and their numbers; `long` are those left out."""
+
+    lines: Sequence[bytes] = ()
+    numbers: Sequence[int] = ()
+    long: Sequence[Long] = ()
+
+
+class LineCutter:
+    """Takes blocks in order and returns the lines that they complete.
+
+    A line ends at a line feed; with `strip`, a carriage return before it belongs to the end.
+    What stands after the last line feed is held until its end comes; of a line above `max_line`
+    bytes only the head is held. The first line is number 1.
+    """
+
+    __slots__ = ("_carry", "_head", "_max", "_size", "_strip", "number")
+
+    def __init__(self, max_line: int = MAX_LINE, *, strip: bool = True) -> None:
+        self._max = max_line
+        self._strip = strip
+        self._carry = bytearray()
+        self._head: bytes | None = None
+        self._size = 0
+        self.number = 1
+        """The number of the next line to come out."""
+
+    def feed(self, block: bytes) -> Cut:
+        """Return the lines that `block` completes."""
+        long: list[Long] = []
+        if self._head is not None:
+            end = block.find(b"\n")
+            if end < 0:
+                self._size += len(block)
+                return Cut()
+            long.append(self._end_long(end))
+            block = block[end + 1 :]
+        end = block.rfind(b"\n")
+        if end < 0:
+            self._hold(block)
+            return Cut((), (), long)
+        lines = block[:end].split(b"\n")
+        if self._carry:
+            lines[0] = bytes(self._carry) + lines[0]
+            self._carry.clear()
+        self._hold(block[end + 1 :])
+        return self._numbered(lines, long)
+
+    def finish(self) -> Cut:
+        """Return the last line, if it has no end."""
+        if self._head is not None:
+            return Cut((), (), (self._end_long(0),))
+        lines = [bytes(self._carry)] if self._carry else []
+        self._carry.clear()
+        return self._numbered(lines, [])
+
+    def abandon(self) -> Long | None:
+        """Give up the line that has no end yet, and return it if it has begun."""
+        if self._head is not None:
+            return self._end_long(0)
+        if not self._carry:
+            return None
+        line = Long(self.number, bytes(self._carry[:HEAD]), len(self._carry))
+        self._carry.clear()
+        self.number += 1
+        return line
+
+    def _hold(self, piece: bytes) -> None:
+        self._carry += piece
+        if len(self._carry) > self._max + 1:
+            self._head, self._size = bytes(self._carry[:HEAD]), len(self._carry)
+            self._carry.clear()
+
+    def _end_long(self, more: int) -> Long:
+        assert self._head is not None
+        line = Long(self.number, self._head, self._size + more)
+        self.number += 1
+        self._head, self._size = None, 0
+        return line
+
+    def _numbered(self, lines: list[bytes], long: list[Long]) -> Cut:
+        numbers = range(self.number, self.number + len(lines))
+        self.number += len(lines)
+        if self._strip and any(line.endswith(b"\r") for line in lines):
+            lines = [line.removesuffix(b"\r") for line in lines]
+        if not lines or max(map(len, lines)) <= self._max:
+            return Cut(lines, numbers, long)
+        kept: list[tuple[int, bytes]] = []
+        for number, line in zip(numbers, lines, strict=True):
+            if len(line) <= self._max:
+                kept.append((number, line))
+            else:
+                long.append(Long(number, line[:HEAD], len(line)))
+        return Cut([line for _, line in kept], [number for number, _ in kept], long)

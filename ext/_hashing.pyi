@@ -1,0 +1,6 @@
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+def key_groups(columns: Sequence[pa.Array], groups: int) -> pa.Array: ...
+def row_hashes(columns: Sequence[pa.Array]) -> pa.Array: ...

@@ -1,0 +1,1 @@
+"""The engine: runs the operators of a graph over batches."""

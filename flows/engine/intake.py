@@ -1,0 +1,95 @@
+"""Takes in what a source's readers give: watermarks, origins, and the partitions as one stream."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from ..batch import END, START, WATERMARK, Batch, DeadRow, origin_of, origins
+from ..connector import Chunk
+from ..merge import Merge
+
+__all__ = ["Intake"]
+
+
+class Intake:
+    """A source's partitions: a state machine from chunks to batches in canonical order.
+
+    A partition's watermark is its newest event time so far minus the disorder allowed; a row
+    carries the watermark from just before it. `first` is the flow-wide number of partition 0.
+    """
+
+    __slots__ = ("_disorder", "_ended", "_first", "_merge", "_newest", "_operator", "_time")
+
+    def __init__(
+        self, operator: str, time: str | None, disorder: int, partitions: int, first: int
+    ) -> None:
+        self._operator: Final = operator
+        self._time: Final = time
+        self._disorder: Final = disorder
+        self._first: Final = first
+        self._newest: list[int | None] = [None] * partitions
+        self._ended = [False] * partitions
+        self._merge = Merge(partitions, in_order=time is not None)
+
+    @property
+    def timed(self) -> bool:
+        """Whether rows have event time."""
+        return self._time is not None
+
+    @property
+    def held_rows(self) -> int:
+        """Rows that wait for other partitions."""
+        return self._merge.held_rows
+
+    @property
+    def watermark(self) -> int:
+        """The watermark of the partitions together."""
+        return self._merge.watermark
+
+    @property
+    def ended(self) -> bool:
+        """Whether every partition has ended."""
+        return all(self._ended)
+
+    def frontier(self, partition: int) -> int:
+        """Return a partition's own watermark."""
+        return self._merge.frontier(partition)
+
+    def receive(self, partition: int, chunk: Chunk) -> tuple[Batch, list[DeadRow]]:
+        """Take what a reader gave; return what may move on, and dead letters."""
+        number = self._first + partition
+        dead = [
+            DeadRow(self._operator, d.raw, d.reason, origin_of(number, d.offset))
+            for d in chunk.dead
+        ]
+        rows = chunk.rows
+        if not rows.height:
+            return self._merge.receive(partition, Batch(None, self.frontier(partition))), dead
+        hidden = origins(number, chunk.offsets)
+        if self._time is None:
+            marked = rows.with_columns(pl.lit(START, pl.Int64).alias(WATERMARK), hidden)
+            return self._merge.receive(partition, Batch(marked, START)), dead
+        time = rows[self._time].to_physical()
+        before = self._newest[partition]
+        newest = time.cum_max()
+        if before is not None:
+            newest = newest.clip(lower_bound=before)
+        last = int(newest[-1])
+        self._newest[partition] = last
+        marks = newest.shift(1) - self._disorder
+        first = START if before is None else before - self._disorder
+        marked = rows.with_columns(marks.fill_null(first).alias(WATERMARK), hidden)
+        return self._merge.receive(partition, Batch(marked, last - self._disorder)), dead
+
+    def end(self, partition: int) -> Batch:
+        """A partition has ended."""
+        self._ended[partition] = True
+        return self._merge.receive(partition, Batch(None, END))
+
+    def idle(self, partition: int) -> Batch:
+        """A partition has been silent for so long that the others go on without it."""
+        return self._merge.idle(partition)
+
+

@@ -1,0 +1,216 @@
+"""A shard: some nodes of a graph, run over batches by one thread, without I/O."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from ..batch import START, Batch, DeadRow, Logic, Output, concatenated
+from ..clock import Clock
+from ..graph import Edge, Graph, Node, Place, SinkSpec, SourceSpec
+from ..operators.dead import dead_rows, late_reason
+
+__all__ = ["Counts", "Delivery", "Shard", "StepClock"]
+
+
+class StepClock:
+    """The processing time of a step: read once, so that all operators of a step agree."""
+
+    __slots__ = ("_now",)
+
+    def __init__(self) -> None:
+        self._now = 0
+
+    def now(self) -> int:
+        return self._now
+
+    def set(self, now: int) -> None:
+        """The step happens at `now`."""
+        self._now = max(now, self._now)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What went through a node."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    batches: int = 0
+    seconds: float = 0.0
+    late: int = 0
+    dead: int = 0
+    watermark: int = START
+
+    def add(self, other: Counts) -> None:
+        """Add another shard's counts of the same node."""
+        self.rows_in += other.rows_in
+        self.rows_out += other.rows_out
+        self.batches += other.batches
+        self.seconds += other.seconds
+        self.late += other.late
+        self.dead += other.dead
+        self.watermark = min(self.watermark, other.watermark)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A batch for a node that is not of this shard."""
+
+    node: str
+    port: int
+    batch: Batch
+
+
+@dataclass(slots=True)
+class Step:
+    """What a step of a shard gives to the outside."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    dead: list[DeadRow] = field(default_factory=list)
+
+
+class Shard:
+    """Runs `members` of a graph; what other nodes read is delivered to the outside."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        members: Iterable[str],
+        *,
+        seed: int = 0,
+        settings: Any = None,
+    ) -> None:
+        self.graph = graph
+        self.clock = StepClock()
+        chosen = set(members)
+        self._logic: dict[str, Logic] = {}
+        self.counts: dict[str, Counts] = {}
+        self._readers: dict[Edge, list[tuple[Node, int]]] = {}
+        for node in graph.nodes:
+            for port, edge in enumerate(node.inputs):
+                self._readers.setdefault(edge, []).append((node, port))
+            if node.id not in chosen or isinstance(node.spec, SourceSpec | SinkSpec):
+                continue
+            self.counts[node.id] = Counts()
+            self._logic[node.id] = node.spec.build(_place(graph, node, self.clock, seed, settings))
+        self._ticking = [
+            (node, logic)
+            for node in graph.nodes
+            if (logic := self._logic.get(node.id)) is not None and type(logic).tick is not Logic.tick
+        ]
+
+    def feed(self, edge: Edge, batch: Batch) -> Step:
+        """Take a batch that an edge carries; run all that follows from it."""
+        step = Step()
+        work: deque[tuple[Node, int, Batch]] = deque()
+        self._route(edge, batch, work, step)
+        self._drain(work, step)
+        return step
+
+    def receive(self, node: str, port: int, batch: Batch) -> Step:
+        """Take a batch for one input of a member; run all that follows from it."""
+        step = Step()
+        self._drain(deque([(self.graph.node(node), port, batch)]), step)
+        return step
+
+    def tick(self, now: int) -> Step:
+        """Processing time is `now` (µs)."""
+        self.clock.set(now)
+        step = Step()
+        for node, logic in self._ticking:
+            output = logic.tick(self.clock.now())
+            if output is not None:
+                work: deque[tuple[Node, int, Batch]] = deque()
+                self._forward(node, output, work, step)
+                self._drain(work, step)
+        return step
+
+    @property
+    def ticks(self) -> bool:
+        """Whether an operator goes by processing time."""
+        return bool(self._ticking)
+
+    def _drain(self, work: deque[tuple[Node, int, Batch]], step: Step) -> None:
+        while work:
+            node, port, batch = work.popleft()
+            counts = self.counts[node.id]
+            if batch.rows is not None:
+                counts.rows_in += batch.rows.height
+                counts.batches += 1
+            begun = time.perf_counter()
+            output = self._logic[node.id].receive(port, batch)
+            counts.seconds += time.perf_counter() - begun
+            self._forward(node, output, work, step)
+
+    def _forward(
+        self,
+        node: Node,
+        output: Output,
+        work: deque[tuple[Node, int, Batch]],
+        step: Step,
+    ) -> None:
+        counts = self.counts[node.id]
+        for batch in output.batches:
+            if batch.rows is not None:
+                counts.rows_out += batch.rows.height
+            counts.watermark = max(batch.watermark, counts.watermark)
+            self._route(Edge(node.id), batch, work, step)
+        if output.dead:
+            counts.dead += len(output.dead)
+            step.dead.extend(output.dead)
+        late = concatenated(output.late) if output.late else None
+        if late is not None:
+            counts.late += late.height
+        self._late(node, late, counts.watermark, work, step)
+
+    def _late(
+        self,
+        node: Node,
+        late: pl.DataFrame | None,
+        watermark: int,
+        work: deque[tuple[Node, int, Batch]],
+        step: Step,
+    ) -> None:
+        edge = Edge(node.id, "late")
+        if edge in self._readers:
+            self._route(edge, Batch(late, watermark), work, step)
+        elif late is not None:
+            step.dead.extend(dead_rows(node.operator, late, late_reason(late)))
+
+    def _route(
+        self,
+        edge: Edge,
+        batch: Batch,
+        work: deque[tuple[Node, int, Batch]],
+        step: Step,
+    ) -> None:
+        for node, port in self._readers.get(edge, ()):
+            if node.id in self._logic:
+                work.append((node, port, batch))
+            else:
+                step.deliveries.append(Delivery(node.id, port, batch))
+
+
+def _place(graph: Graph, node: Node, clock: Clock, seed: int, settings: Any) -> Place:
+    return Place(
+        node.operator,
+        tuple(graph.schema_of(edge) for edge in node.inputs),
+        node.schema,
+        clock,
+        seed,
+        graph.on_error,
+        settings,
+    )
+
+
+def total(counts: Sequence[Counts]) -> Counts:
+    """Add up the counts of one node over its shards."""
+    result = Counts(watermark=min((c.watermark for c in counts), default=START))
+    for each in counts:
+        result.add(each)
+    return result

@@ -1,0 +1,83 @@
+"""The errors of Headwater: one family, each saying what to do next.
+
+    HeadwaterError                  everything below
+    ├── FlowError                   a flow that cannot be loaded; holds every Problem found
+    ├── SchemaError                 a type or a schema that cannot be used
+    ├── ExpressionError             an expression that an operation does not take
+    ├── ConnectorError              an outside system: a file, a port, a broker
+    ├── SettingsError               a flow's settings do not validate
+    ├── RowError                    a user function raised for a row and the flow stops on errors
+    └── WorkerError                 a worker process died or answered with an error
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "ConnectorError",
+    "ExpressionError",
+    "FlowError",
+    "HeadwaterError",
+    "Problem",
+    "RowError",
+    "SchemaError",
+    "SettingsError",
+    "WorkerError",
+]
+
+
+class HeadwaterError(Exception):
+    """Any error that Headwater raises on purpose; its text says what to do next."""
+
+
+class SchemaError(HeadwaterError):
+    """A type or a schema that cannot be used."""
+
+
+class ExpressionError(HeadwaterError):
+    """An expression that an operation does not take."""
+
+
+class ConnectorError(HeadwaterError):
+    """An outside system (a file, a port, a broker) refused or is not as described."""
+
+
+class SettingsError(HeadwaterError):
+    """A flow's settings do not validate."""
+
+
+class RowError(HeadwaterError):
+    """A user function raised for a row, in a flow that stops on errors."""
+
+
+class WorkerError(HeadwaterError):
+    """A worker process died or answered with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a flow: where, what was found, what would be right."""
+
+    operator: str
+    message: str
+    parameter: str | None = None
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"{self.operator}({self.parameter})" if self.parameter else self.operator
+        where = f"{self.file}:{self.line}: " if self.file and self.line else ""
+        return f"{where}{place}: {self.message}"
+
+
+class FlowError(HeadwaterError):
+    """A flow that cannot be loaded.
+
+    `problems` holds everything that was found, not only the first.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,286 @@
+"""Writing a flow: decorators register functions, and wire them by the objects they return."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+
+from .durations import microseconds
+from .errors import Problem
+from .event import Event
+from .graph import Graph, OnError, Tier
+from .settings import Settings
+from .signature import scope_of
+
+__all__ = ["DeadLetter", "Declaration", "Flow", "Operator", "SideOutput"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Duration = str | timedelta
+Role = Literal["source", "operator", "sink"]
+
+
+class DeadLetter(Event):
+    """A row that could not be taken: what `.dead` of an operator carries."""
+
+    operator: str
+    origin: str
+    """Where it was read, in a person's words; empty if it was made within the flow."""
+    reason: str
+    raw: bytes
+    """The input as it was, or the row as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideOutput:
+    """The late rows or the dead letters of an operator, as an input of another."""
+
+    operator: Operator[..., Any]
+    output: Literal["late", "dead"]
+
+
+class Operator(Generic[P, R]):
+    """What a decorator returns: the function itself, which can be wired to others.
+
+    Calling it calls the function unchanged, so that an operator is tested like any function.
+    """
+
+    def __init__(self, function: Callable[P, R], name: str, flow: Flow) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name
+        """Its name in the flow, which is its identity: its state is kept under it."""
+        self.flow = flow
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    @property
+    def late(self) -> SideOutput:
+        """Its rows that came after the watermark had passed them, as they came in."""
+        return SideOutput(self, "late")
+
+    @property
+    def dead(self) -> SideOutput:
+        """Rows that it could not take, as `DeadLetter`."""
+        return SideOutput(self, "dead")
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name} of flow {self.flow.name}>"
+
+
+Upstream = Operator[..., Any] | SideOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was said in the decorator beside the upstream operators."""
+
+    tier: Tier | None = None
+    disorder: int = 0
+    idle: int | None = None
+    key: tuple[str, ...] | None = None
+    returns: type[Event] | None = None
+    ttl: int | None = None
+    order: Literal["event", "arrival"] = "event"
+    timers: Literal["event", "processing"] = "event"
+    in_flight: int = 100
+    timeout: int | None = None
+    retries: int = 0
+    ordered: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One decorated function, as it was written."""
+
+    name: str
+    role: Role
+    function: Callable[..., Any]
+    upstream: tuple[Any, ...]
+    options: Options
+    scope: dict[str, Any] = field(repr=False)
+    file: str
+    line: int
+
+
+class Flow:
+    """A dataflow in the making.
+
+    Decorating runs nothing; `graph()` loads the flow: it reads the annotations, calls the
+    functions on streams, checks every schema, and gives the graph or all that is wrong with it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        settings: type[Settings] | None = None,
+        on_error: OnError = "dead",
+        max_latency: Duration = "50ms",
+    ) -> None:
+        """Begin a flow.
+
+        `on_error` says what happens when a user's function raises for a row: "dead" sends the row
+        to the dead letters and goes on, "stop" ends the flow. `max_latency` bounds how long rows
+        wait for others to come in one batch with them.
+        """
+        self.name = name
+        self.settings = settings
+        self.on_error: OnError = on_error
+        self.max_latency = microseconds(max_latency)
+        self.declarations: list[Declaration] = []
+        self.problems: list[Problem] = []
+        self._scope: tuple[str, ...] = ()
+        self._graph: Graph | None = None
+
+    @overload
+    def source(self, function: Callable[P, R], /) -> Operator[P, R]: ...
+
+    @overload
+    def source(
+        self,
+        *,
+        name: str | None = None,
+        tier: Tier | None = None,
+        disorder: Duration = "0s",
+        idle: Duration | None = None,
+    ) -> Callable[[Callable[P, R]], Operator[P, R]]: ...
+
+    def source(
+        self,
+        function: Callable[P, R] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        tier: Tier | None = None,
+        disorder: Duration = "0s",
+        idle: Duration | None = None,
+    ) -> Operator[P, R] | Callable[[Callable[P, R]], Operator[P, R]]:
+        """Declare where events come from.
+
+        The function returns a `Source`, or is a generator of events (at most once). `disorder` is
+        by how much a row may be older than the newest before it in its partition; `idle` is how
+        long a silent partition holds the others back.
+        """
+        options = Options(
+            tier=tier,
+            disorder=microseconds(disorder),
+            idle=None if idle is None else microseconds(idle),
+        )
+        scope = scope_of(sys._getframe(1))
+        if function is not None:
+            return self._declare(function, "source", (), name, options, scope)
+        return lambda f: self._declare(f, "source", (), name, options, scope)
+
+    def operator(
+        self,
+        *upstream: Upstream,
+        name: str | None = None,
+        key: str | Sequence[str] | None = None,
+        tier: Tier | None = None,
+        returns: type[Event] | None = None,
+        ttl: Duration | None = None,
+        order: Literal["event", "arrival"] = "event",
+        timers: Literal["event", "processing"] = "event",
+        in_flight: int = 100,
+        timeout: Duration | None = None,
+        retries: int = 0,
+        ordered: bool = True,
+    ) -> Callable[[Callable[P, R]], Operator[P, R]]:
+        """Declare what is done to the rows of `upstream`; annotations say how it is called.
+
+        `key`, `ttl`, `order` and `timers` are for functions with state (see `State`, `Timer`);
+        `in_flight`, `timeout`, `retries` and `ordered` for ``async def`` functions; `returns`
+        for functions on batches.
+        """
+        options = Options(
+            tier=tier,
+            key=None if key is None else (key,) if isinstance(key, str) else tuple(key),
+            returns=returns,
+            ttl=None if ttl is None else microseconds(ttl),
+            order=order,
+            timers=timers,
+            in_flight=in_flight,
+            timeout=None if timeout is None else microseconds(timeout),
+            retries=retries,
+            ordered=ordered,
+        )
+        scope = scope_of(sys._getframe(1))
+        return lambda f: self._declare(f, "operator", upstream, name, options, scope)
+
+    def sink(
+        self, *upstream: Upstream, name: str | None = None, tier: Tier | None = None
+    ) -> Callable[[Callable[P, R]], Operator[P, R]]:
+        """Declare where the rows of `upstream` go.
+
+        The function returns a `Sink`; or it takes an input as an operator does and returns None,
+        and is called with what comes.
+        """
+        scope = scope_of(sys._getframe(1))
+        options = Options(tier=tier)
+        return lambda f: self._declare(f, "sink", upstream, name, options, scope)
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Put the operators declared within under ``name/``, so that a sub-flow can be reused."""
+        before = self._scope
+        self._scope = (*before, name)
+        try:
+            yield
+        finally:
+            self._scope = before
+
+    def graph(self) -> Graph:
+        """Load the flow; raises `FlowError` with everything that is wrong with it."""
+        if self._graph is None:
+            from .loading import load
+
+            self._graph = load(self)
+        return self._graph
+
+    def _declare(
+        self,
+        function: Callable[P, R],
+        role: Role,
+        upstream: tuple[Any, ...],
+        name: str | None,
+        options: Options,
+        scope: dict[str, Any],
+    ) -> Operator[P, R]:
+        if isinstance(function, Operator):  # decorated twice: the function serves in both places
+            function = function.function
+        full = "/".join((*self._scope, name or getattr(function, "__name__", "operator")))
+        code = getattr(function, "__code__", None)
+        declaration = Declaration(
+            full,
+            role,
+            function,
+            upstream,
+            options,
+            scope,
+            code.co_filename if code else "",
+            code.co_firstlineno if code else 0,
+        )
+        if any(other.name == full for other in self.declarations):
+            self.problems.append(
+                Problem(
+                    full,
+                    "is declared twice; names are identity, so give one of them name=…",
+                    file=declaration.file,
+                    line=declaration.line,
+                )
+            )
+        self.declarations.append(declaration)
+        self._graph = None
+        return Operator(function, full, self)
+
+    def __repr__(self) -> str:
+        return f"<flow {self.name}: {len(self.declarations)} operators>"
+
+

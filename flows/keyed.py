@@ -1,0 +1,89 @@
+"""What a keyed row function is handed beside its row: state, timers, and what fires."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, TypeVar
+
+__all__ = ["Fired", "State", "Timer"]
+
+S = TypeVar("S")
+
+
+class State(Generic[S]):
+    """One value per key, kept between calls; only assignment to `value` counts.
+
+    A fresh key starts at `S()`, or at None where S is optional. In a test, make one by hand:
+    ``warm(minute, hw.State(4))``.
+    """
+
+    __slots__ = ("changed", "value_")
+
+    def __init__(self, value: S) -> None:
+        self.value_ = value
+        self.changed = False
+        """Whether `value` was assigned since the key was loaded."""
+
+    @property
+    def value(self) -> S:
+        """The key's value."""
+        return self.value_
+
+    @value.setter
+    def value(self, value: S) -> None:
+        self.value_ = value
+        self.changed = True
+
+    def __repr__(self) -> str:
+        return f"State({self.value_!r})"
+
+
+class Timer:
+    """A wake-up per key, in event time: at `at`, the function is called with `Fired`.
+
+    A key has one wake-up per timer; setting it again moves it. One set at or before the row's own
+    time fires right after the row.
+    """
+
+    __slots__ = ("at", "changed")
+
+    def __init__(self, at: datetime | None = None) -> None:
+        self.at = at
+        """When it goes off, or None."""
+        self.changed = False
+
+    def set(self, at: datetime) -> None:
+        """Go off at `at` (aware); raises ValueError for a naive time."""
+        if at.tzinfo is None:
+            raise ValueError("a timer needs a time with a zone, such as event.at + timedelta(…)")
+        self.at = at
+        self.changed = True
+
+    def clear(self) -> None:
+        """Do not go off."""
+        self.at = None
+        self.changed = True
+
+    def __repr__(self) -> str:
+        return f"Timer({self.at!r})"
+
+
+class Fired:
+    """What a function is called with when its timer goes off."""
+
+    __slots__ = ("at", "timer")
+
+    def __init__(self, at: datetime, timer: str = "timer") -> None:
+        self.at = at
+        """The time it was set to, in UTC."""
+        self.timer = timer
+        """The name of the parameter that holds the timer."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fired) and (self.at, self.timer) == (other.at, other.timer)
+
+    def __hash__(self) -> int:
+        return hash((self.at, self.timer))
+
+    def __repr__(self) -> str:
+        return f"Fired(at={self.at!r}, timer={self.timer!r})"

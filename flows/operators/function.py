@@ -1,0 +1,68 @@
+"""User functions called once a row, without state: one in, none or one or many out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..batch import HIDDEN, Batch, Logic, Output, visible
+from ..event import Event
+from ..graph import Place
+from ..merge import Merge
+from ..rows import events_of
+from .calls import Gathered
+
+__all__ = ["RowFunction"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowFunction:
+    """Calls `call` with each row as an event."""
+
+    call: Callable[..., Any]
+    inputs: tuple[type[Event], ...]
+    """The event class of each input."""
+    output: type[Event] | None
+    """None for a sink that is a function."""
+    many: bool = False
+    settings: str | None = None
+    """The parameter that takes the flow's settings."""
+
+    @property
+    def title(self) -> str:
+        return "per row"
+
+    def build(self, place: Place) -> Logic:
+        call = self.call
+        if self.settings is not None:
+            call = functools.partial(call, **{self.settings: place.settings})
+        return _RowFunctionLogic(self, place, call)
+
+
+class _RowFunctionLogic(Logic):
+    __slots__ = ("_call", "_merge", "_place", "_spec")
+
+    def __init__(self, spec: RowFunction, place: Place, call: Callable[..., Any]) -> None:
+        self._spec = spec
+        self._place = place
+        self._call = call
+        timed = all(schema.event_time is not None for schema in place.inputs)
+        self._merge = Merge(len(spec.inputs), in_order=timed)
+
+    def receive(self, port: int, batch: Batch) -> Output:
+        if batch.rows is None:
+            return Output([self._merge.receive(port, batch)])
+        gathered = Gathered(
+            self._place.operator, self._spec.output, self._spec.many, self._place.on_error
+        )
+        call, take = self._call, gathered.take
+        for index, event in enumerate(events_of(visible(batch.rows), self._spec.inputs[port])):
+            try:
+                take(index, call(event))
+            except Exception as error:  # whatever the user's function raises
+                gathered.fail(index, error)
+        rows = gathered.frame(batch.rows.select(HIDDEN))
+        dead = gathered.dead(batch.rows)
+        return Output([self._merge.receive(port, Batch(rows, batch.watermark))], dead=dead)

@@ -1,0 +1,107 @@
+"""Rows in event-time order: what ordered operators and event-time joins receive.
+
+Rows wait until the watermark has passed them, then leave sorted by (event time, key group, all
+columns). The order they leave in depends on their content alone, not on the order they came in,
+how they were cut into batches, or how many shards share the keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+from ...ext import key_groups
+from ..batch import HIDDEN, KEY_GROUPS, START, WATERMARK, concatenated
+
+__all__ = ["GROUP", "OrderedBuffer", "canonical", "microseconds_of", "with_group"]
+
+GROUP: Final = "_hw_group"
+"""The column (Int32) that holds a row's key group while an operator sorts."""
+
+
+def microseconds_of(column: str) -> pl.Expr:
+    """Return an event-time column as Int64 µs since 1970."""
+    return pl.col(column).to_physical()
+
+
+def with_group(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Return `rows` with the column `GROUP`; without keys, every row is in group 0."""
+    if not keys:
+        return rows.with_columns(pl.lit(0, pl.Int32).alias(GROUP))
+    groups = key_groups([rows[key].to_arrow() for key in keys], KEY_GROUPS)
+    return rows.with_columns(pl.Series(GROUP, groups))
+
+
+def canonical(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
+    """Sort by `first`, and where that leaves a tie, by all other columns that are not hidden."""
+    if rows.height < 2:
+        return rows
+    rows = rows.sort(first, maintain_order=True)
+    keys = rows.select(first)
+    tied = keys.select(
+        pl.all_horizontal([pl.col(c).eq_missing(pl.col(c).shift(1)) for c in first])
+        .slice(1)
+        .any()
+    ).item()
+    if not tied:
+        return rows
+    others = [c for c in rows.columns if c not in HIDDEN and c not in first]
+    return rows.sort([*first, *others, *HIDDEN], maintain_order=True)
+
+
+class OrderedBuffer:
+    """Holds rows back until a watermark has passed them.
+
+    `time` is the event-time column, or None for a stream without one, whose rows leave in the
+    order they came.
+    """
+
+    __slots__ = ("_held", "_keys", "_released", "_time", "held_rows")
+
+    def __init__(self, time: str | None, keys: Sequence[str]) -> None:
+        self._time = time
+        self._keys = tuple(keys)
+        self._held: list[pl.DataFrame] = []
+        self._released = START
+        self.held_rows = 0
+
+    def add(self, rows: pl.DataFrame, lateness: int = 0) -> pl.DataFrame | None:
+        """Take rows in; return those that are late by their own partition's watermark."""
+        late = None
+        if self._time is not None:
+            is_late = rows.select(
+                (microseconds_of(self._time) + lateness < pl.col(WATERMARK)).alias("late")
+            )["late"]
+            if is_late.any():
+                late = rows.filter(is_late)
+                rows = rows.filter(~is_late)
+        if rows.height:
+            self._held.append(rows)
+            self.held_rows += rows.height
+        return late
+
+    def release(self, watermark: int) -> pl.DataFrame | None:
+        """Return the rows with an event time before `watermark`, in order, with `GROUP`."""
+        if not self._held or (self._time is not None and watermark <= self._released):
+            return None
+        rows = concatenated(self._held)
+        if self._time is None:
+            self._held = []
+            self.held_rows = 0
+            return with_group(rows, self._keys)
+        self._released = watermark
+        due = rows.select((microseconds_of(self._time) < watermark).alias("due"))["due"]
+        if not due.any():
+            self._held = [rows]
+            return None
+        if due.all():
+            self._held = []
+            self.held_rows = 0
+        else:
+            kept = rows.filter(~due)
+            self._held = [kept]
+            self.held_rows = kept.height
+            rows = rows.filter(due)
+        return canonical(with_group(rows, self._keys), [self._time, GROUP])

@@ -1,0 +1,35 @@
+"""Several streams as one, in canonical order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..batch import Batch, Logic, Output
+from ..graph import Place
+from ..merge import Merge
+
+__all__ = ["Union"]
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """Rows of all inputs, merged by watermark and then by input."""
+
+    inputs: int
+
+    @property
+    def title(self) -> str:
+        return f"union of {self.inputs}"
+
+    def build(self, place: Place) -> Logic:
+        return _UnionLogic(Merge(self.inputs, in_order=place.schema.event_time is not None))
+
+
+class _UnionLogic(Logic):
+    __slots__ = ("_merge",)
+
+    def __init__(self, merge: Merge) -> None:
+        self._merge = merge
+
+    def receive(self, port: int, batch: Batch) -> Output:
+        return Output([self._merge.receive(port, batch)])

@@ -1,0 +1,162 @@
+"""Stages: which tier and which partitioning each operator has, and what is fused.
+
+A stage is a maximal chain of operators on one tier with one partitioning; it is what is placed,
+moved, restarted and scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from .errors import Problem
+from .graph import Edge, Graph, Node, SinkSpec, SourceSpec, Tier
+from .operators.asynchronous import AsyncFunction
+from .operators.columns import Columns
+
+__all__ = ["Stage", "fused", "partitions", "placed", "stages"]
+
+_TIERS: Final[tuple[Tier, ...]] = ("device", "edge", "cloud")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Nodes that run together, in topological order."""
+
+    name: str
+    tier: Tier
+    keys: tuple[str, ...] | None
+    """The columns by which its rows are spread over shards; None where they stay as read."""
+    nodes: tuple[str, ...]
+
+
+def placed(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], list[Problem]]:
+    """Return the nodes with the tier of each, and what keeps one from the tier it is pinned to.
+
+    A source is at the edge unless it says otherwise. What follows stays where its inputs are; a
+    key without the site spans the fleet, so that operator goes to the cloud. Data flows upwards.
+    """
+    tiers: dict[str, Tier] = {}
+    placed_nodes: list[Node] = []
+    schemas = {node.id: node.schema for node in nodes}
+    problems: list[Problem] = []
+    for node in nodes:
+        lowest = max(
+            (tiers[edge.node] for edge in node.inputs), key=_TIERS.index, default=_default(node)
+        )
+        spanning = False
+        if node.keys is not None and not isinstance(node.spec, SourceSpec):
+            sites = {schemas[edge.node].site for edge in node.inputs if edge.output == "main"}
+            spanning = not any(site in node.keys for site in sites if site is not None)
+        if spanning:
+            if node.tier in ("device", "edge"):
+                problems.append(_spans(node))
+            lowest = "cloud"
+        elif node.tier is not None:
+            if _TIERS.index(node.tier) < _TIERS.index(lowest):
+                problems.append(
+                    Problem(
+                        node.operator,
+                        f"is pinned to {node.tier}, and reads what is made in the {lowest}; "
+                        f"data flows from the edge to the cloud: drop tier={node.tier!r}",
+                    )
+                )
+            else:
+                lowest = node.tier
+        tiers[node.id] = lowest
+        placed_nodes.append(replace(node, tier=lowest))
+    return tuple(placed_nodes), problems
+
+
+def _default(node: Node) -> Tier:
+    return node.tier or "edge"
+
+
+def _spans(node: Node) -> Problem:
+    keys = ", ".join(node.keys or ()) or "no key"
+    return Problem(
+        node.operator,
+        f"is pinned to {node.tier}, but its key ({keys}) does not contain the site, so a key's "
+        f"rows come from many sites; add the hw.Site field to the key, or let it run in the cloud",
+    )
+
+
+def partitions(nodes: Sequence[Node]) -> dict[str, tuple[str, ...] | None]:
+    """Return by which columns each node's rows are spread: its own keys or those it inherits.
+
+    None means that rows stay where they were read; a node that reads differently spread inputs
+    without keys of its own gathers them again.
+    """
+    found: dict[str, tuple[str, ...] | None] = {}
+    for node in nodes:
+        if node.keys is not None:
+            found[node.id] = node.keys
+            continue
+        if isinstance(node.spec, SinkSpec | SourceSpec):
+            found[node.id] = None
+            continue
+        inputs = [
+            found[edge.node]
+            for port, edge in enumerate(node.inputs)
+            if port not in node.broadcast
+        ]
+        found[node.id] = inputs[0] if len(set(inputs)) == 1 else None
+    return found
+
+
+def stages(graph: Graph) -> tuple[Stage, ...]:
+    """Cut a graph into its stages."""
+    spread = partitions(graph.nodes)
+    stage_of: dict[str, int] = {}
+    members: list[list[Node]] = []
+    for node in graph.nodes:
+        joined = None
+        for edge in node.inputs:
+            before = graph.node(edge.node)
+            if (
+                before.tier == node.tier
+                and spread[before.id] == spread[node.id]
+                and not isinstance(before.spec, AsyncFunction)
+            ):
+                joined = stage_of[before.id]
+        if joined is None:
+            joined = len(members)
+            members.append([])
+        stage_of[node.id] = joined
+        members[joined].append(node)
+    return tuple(
+        Stage(
+            nodes[0].operator,
+            nodes[0].tier or "edge",
+            spread[nodes[0].id],
+            tuple(node.id for node in nodes),
+        )
+        for nodes in members
+    )
+
+
+def fused(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Join chains of row-wise steps of one operator, so that each runs as one query a batch."""
+    readers: dict[Edge, int] = {}
+    for node in nodes:
+        for edge in node.inputs:
+            readers[edge] = readers.get(edge, 0) + 1
+    result: dict[str, Node] = {}
+    for node in nodes:
+        spec = node.spec
+        if isinstance(spec, Columns) and node.inputs[0].output == "main":
+            before = result.get(node.inputs[0].node)
+            if (
+                before is not None
+                and isinstance(before.spec, Columns)
+                and before.operator == node.operator
+                and before.tier == node.tier
+                and readers[node.inputs[0]] == 1
+            ):
+                del result[before.id]
+                joined = Columns((*before.spec.steps, *spec.steps), upsert=spec.upsert)
+                result[node.id] = replace(node, spec=joined, inputs=before.inputs)
+                continue
+        result[node.id] = node
+    return tuple(result.values())

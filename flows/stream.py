@@ -1,0 +1,534 @@
+"""Streams as they are written: what a ``Stream -> Stream`` function works on, at load.
+
+A `Stream` holds no rows. Its methods add operators to the graph and return the next stream; every
+expression is tried on an empty frame of the stream's columns, so that an unknown column or a type
+that does not fit is found before a row moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Generic, Literal, NoReturn, TypeVar
+
+import polars as pl
+
+from .aggregates import Aggregate, Buffered, Incremental, decompose
+from .batch import DELETED
+from .draft import Draft
+from .durations import microseconds
+from .errors import ExpressionError, SchemaError
+from .expressions import check_row_wise
+from .graph import Edge
+from .operators.asof import AsofJoin, asof_schema
+from .operators.changes import Changes, changes_schema
+from .operators.columns import Columns, Step
+from .operators.deduplicate import Deduplicate, deduplicate_schema
+from .operators.function import RowFunction
+from .operators.interval import IntervalJoin, interval_schema
+from .operators.lookup import LookupJoin, lookup_schema
+from .operators.ordered_window import OrderedWindow, ordered_window_schema
+from .operators.running import Running, running_schema
+from .operators.top import Top, top_schema
+from .operators.union import Union
+from .operators.window import Emit, WindowAggregate, window_schema
+from .operators.window_join import WindowJoin, window_join_schema
+from .schema import Schema, differences, schema_of
+from .windows import HoppingWindow, SessionWindow, SlidingWindow, WholeWindow, Window
+
+__all__ = ["Keyed", "Stream", "Windowed"]
+
+T = TypeVar("T")
+Duration = str | timedelta
+Aggregated = pl.Expr | Aggregate[Any]
+JoinHow = Literal["inner", "left", "full"]
+
+
+class Stream(Generic[T]):
+    """A stream of rows of the event T, to be transformed by columns."""
+
+    __slots__ = ("_draft", "_edge", "schema")
+
+    def __init__(self, draft: Draft, edge: Edge, schema: Schema) -> None:
+        self._draft = draft
+        self._edge = edge
+        self.schema = schema
+        """The columns as they are here."""
+
+    # Row by row
+
+    def filter(self, *predicates: pl.Expr) -> Stream[T]:
+        """Keep the rows for which all predicates are true (null is not true)."""
+        if not predicates:
+            raise ExpressionError("filter() without a predicate")
+        self._check(predicates)
+        found = _try(self.schema, lambda frame: frame.select(predicates)).dtypes
+        for predicate, dtype in zip(predicates, found, strict=True):
+            if dtype != pl.Boolean:
+                raise ExpressionError(f"filter({predicate}) gives {dtype}, not true or false")
+        return self._columns(Step("filter", predicates), self.schema)
+
+    def select(self, *columns: pl.Expr | str, **named: pl.Expr) -> Stream[Any]:
+        """Keep these columns and no others; ``name=expression`` makes one."""
+        return self._made("select", columns, named)
+
+    def with_columns(self, *columns: pl.Expr | str, **named: pl.Expr) -> Stream[Any]:
+        """Add columns, or replace those of the same name."""
+        return self._made("with_columns", columns, named)
+
+    def map(self, function: Callable[..., Any]) -> Stream[Any]:
+        """Call a function on every row as an event; it returns an event, or None for no row.
+
+        Its annotations name the event classes: ``def fahrenheit(row: Reading) -> Reading``.
+        """
+        return self._per_row(function, many=False)
+
+    def flat_map(self, function: Callable[..., Any]) -> Stream[Any]:
+        """Call a function on every row as an event; it returns or yields any number of events."""
+        return self._per_row(function, many=True)
+
+    def split(self, predicate: pl.Expr) -> tuple[Stream[T], Stream[T]]:
+        """Return the rows for which the predicate is true, and all others (null included)."""
+        true = predicate.fill_null(False)
+        return self.filter(true), self.filter(~true)
+
+    # Several streams
+
+    def union(self, *others: Stream[Any]) -> Stream[T]:
+        """Put the rows of streams of the same columns together."""
+        for other in others:
+            found = differences(other.schema, self.schema)
+            if found or self.schema.key is not None or other.schema.key is not None:
+                if not found:
+                    raise SchemaError("union takes append streams; call .changes() on an upsert")
+                raise SchemaError(f"union of different streams: {'; '.join(found)}")
+        streams = (self, *(o.select(*self.schema.names) for o in others))
+        edges = [stream._edge for stream in streams]
+        return self._add(Union(len(edges)), self.schema, inputs=edges)
+
+    def join_asof(
+        self,
+        right: Stream[Any],
+        *,
+        by: str | list[str] | None = None,
+        tolerance: Duration | None = None,
+        how: Literal["left", "inner"] = "left",
+        suffix: str = "_right",
+    ) -> Stream[Any]:
+        """Give each row the newest row of `right` that is not newer than it, of equal `by`.
+
+        A row leaves once the watermarks of both sides have passed it. `tolerance` is how old the
+        row of `right` may be.
+        """
+        keys = _names(by)
+        limit = None if tolerance is None else microseconds(tolerance)
+        schema = asof_schema(self.schema, right.schema, keys, how=how, suffix=suffix)
+        spec = AsofJoin(keys, self._time(), right._time(), limit, "backward", how, suffix)
+        return self._add(spec, schema, inputs=[self._edge, right._edge], keys=keys)
+
+    def join_interval(
+        self,
+        right: Stream[Any],
+        *,
+        by: str | list[str],
+        before: Duration = "0s",
+        after: Duration = "0s",
+        how: JoinHow = "inner",
+        suffix: str = "_right",
+    ) -> Stream[Any]:
+        """Pair rows of equal `by` if right is at most `before` older and `after` newer than left.
+
+        The pair has the event time of left; it leaves once the watermark has passed both rows.
+        """
+        keys = _names(by)
+        schema = interval_schema(self.schema, right.schema, keys, how=how, suffix=suffix)
+        spec = IntervalJoin(
+            keys,
+            self._time(),
+            right._time(),
+            microseconds(before),
+            microseconds(after),
+            how,
+            suffix,
+        )
+        return self._add(spec, schema, inputs=[self._edge, right._edge], keys=keys)
+
+    def join_window(
+        self,
+        right: Stream[Any],
+        *,
+        by: str | list[str],
+        window: Window,
+        how: JoinHow = "inner",
+        suffix: str = "_right",
+    ) -> Stream[Any]:
+        """Pair rows of equal `by` in the same tumbling or hopping window; `start`, `end` added."""
+        if not isinstance(window, HoppingWindow) or window.time != "event":
+            raise SchemaError(f"join_window takes tumbling or hopping event time, not {window}")
+        keys = _names(by)
+        schema = window_join_schema(self.schema, right.schema, keys, how=how, suffix=suffix)
+        spec = WindowJoin(
+            keys,
+            self._time(),
+            right._time(),
+            window.size,
+            window.every,
+            window.offset,
+            how,
+            suffix,
+        )
+        return self._add(spec, schema, inputs=[self._edge, right._edge], keys=keys)
+
+    def lookup(
+        self,
+        table: Stream[Any],
+        *,
+        by: str | list[str],
+        table_by: str | list[str] | None = None,
+        how: Literal["left", "inner"] = "left",
+        broadcast: bool = False,
+        suffix: str = "_right",
+    ) -> Stream[Any]:
+        """Give each row the row of a changing table that held at its event time.
+
+        `table` is an upsert stream, or an append stream of which the newest row of a key counts.
+        With `broadcast`, every shard gets the whole (small) table, and this stream stays
+        partitioned as it is.
+        """
+        keys = _names(by)
+        table_keys = keys if table_by is None else _names(table_by)
+        schema = lookup_schema(self.schema, table.schema, keys, table_keys, how=how, suffix=suffix)
+        spec = LookupJoin(keys, table_keys, self._time(), table._time(), how, suffix)
+        return self._add(
+            spec,
+            schema,
+            inputs=[self._edge, table._edge],
+            keys=None if broadcast else keys,
+            broadcast=frozenset({1}) if broadcast else frozenset(),
+        )
+
+    # By key, by time
+
+    def key_by(self, *columns: str) -> Keyed[T]:
+        """Group by the values of columns: what follows works on each key for itself."""
+        if not columns:
+            raise ExpressionError("key_by() without a column; without key_by, all rows are one key")
+        for column in columns:
+            if not isinstance(column, str):
+                raise ExpressionError(
+                    f"key_by({column}) takes names of columns; make one with with_columns first"
+                )
+            _known(self.schema, column)
+            if self.schema.dtype(column).is_nested():
+                raise ExpressionError(f"key_by({column!r}): a key is no list or nested event")
+        return Keyed(self, columns)
+
+    def window(
+        self, window: Window, *, lateness: Duration = "0s", emit: Emit = "close"
+    ) -> Windowed[T]:
+        """Cut the whole stream, as one key, into windows; see `Keyed.window`."""
+        return Keyed(self, ()).window(window, lateness=lateness, emit=emit)
+
+    def changes(self) -> Stream[Any]:
+        """Turn an upsert stream into an append stream with a column `change`.
+
+        `change` is "upsert" or "delete"; a deleted row has its key and nulls.
+        """
+        if self.schema.key is None:
+            raise SchemaError("changes() is for an upsert stream; this one only appends")
+        return self._add(Changes(), changes_schema(self.schema))
+
+    # What a newcomer tries
+
+    def __bool__(self) -> NoReturn:
+        raise ExpressionError(
+            "a Stream has no rows while the flow is loaded, so `if` cannot ask it; write "
+            "rows.filter(pl.col('x') > 3), or annotate the input with the event class to work "
+            "row by row"
+        )
+
+    def __iter__(self) -> Iterator[NoReturn]:
+        raise ExpressionError(
+            "a Stream has no rows while the flow is loaded, so `for` cannot go over it; annotate "
+            "the input with the event class (row: Reading) to be called for each row"
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in ("group_by", "groupby"):
+            raise ExpressionError(f"a Stream has no .{name}(); write .key_by({'…'}).window(…)")
+        if name in ("agg", "sum", "mean", "count", "len", "min", "max"):
+            raise ExpressionError(
+                f"a Stream has no end, so .{name}() needs a window: "
+                f".window(hw.tumbling('1m')).agg(…), or hw.whole() for a stream that ends"
+            )
+        if name in self.schema.names:
+            raise ExpressionError(f"a column is written pl.col({name!r}), not .{name}")
+        raise AttributeError(f"a Stream has no .{name}; see the reference of headwater.Stream")
+
+    # Inside
+
+    def _check(self, expressions: tuple[pl.Expr, ...]) -> None:
+        for expression in expressions:
+            check_row_wise(expression)
+
+    def _time(self) -> str:
+        if self.schema.event_time is None:
+            raise SchemaError(
+                f"this needs event time, and the stream has none: {_listed(self.schema)}; give "
+                f"its event a field of type hw.EventTime, and keep that column in select"
+            )
+        return self.schema.event_time
+
+    def _made(
+        self,
+        kind: Literal["select", "with_columns"],
+        columns: tuple[pl.Expr | str, ...],
+        named: dict[str, pl.Expr],
+    ) -> Stream[Any]:
+        expressions = (
+            *(pl.col(c) if isinstance(c, str) else c for c in columns),
+            *(e.alias(n) for n, e in ((n, _expression(e)) for n, e in named.items())),
+        )
+        self._check(expressions)
+        made = _try(self.schema, lambda frame: getattr(frame, kind)(*expressions))
+        for name in made.columns:
+            if name.startswith("_hw_") or name == DELETED:
+                raise ExpressionError(f"the name {name!r} is taken; names must not begin with _hw_")
+        return self._columns(Step(kind, expressions), _followed(self.schema, made.schema))
+
+    def _columns(self, step: Step, schema: Schema) -> Stream[Any]:
+        return self._add(Columns((step,), upsert=self.schema.key is not None), schema)
+
+    def _per_row(self, function: Callable[..., Any], *, many: bool) -> Stream[Any]:
+        from .signature import SignatureError, read_signature
+
+        self.append_only("a function per row")
+        name = getattr(function, "__name__", "the function")
+        try:
+            signature = read_signature(function, {})
+        except SignatureError as error:
+            raise SchemaError(f"{name}({error.parameter or ''}): {error}") from None
+        if signature.kind != "row" or signature.events[0] is None:
+            raise SchemaError(f"{name} takes no event; annotate its parameter: (row: Reading)")
+        output = signature.returned.event
+        if output is None:
+            raise SchemaError(f"{name} returns no event; annotate what it returns")
+        wanted = schema_of(signature.events[0])
+        found = differences(self.schema, wanted)
+        if found:
+            raise SchemaError(f"{name}({signature.inputs[0]}): {'; '.join(found)}")
+        spec = RowFunction(
+            function, (signature.events[0],), output, many or signature.returned.many
+        )
+        narrowed = self if self.schema.names == wanted.names else self.select(*wanted.names)
+        return narrowed._add(spec, schema_of(output))
+
+    def append_only(self, what: str) -> None:
+        """Raise `SchemaError` if this is an upsert stream, which `what` cannot take."""
+        if self.schema.key is not None:
+            raise SchemaError(
+                f"{what} needs a stream that only appends, and this one replaces earlier rows by "
+                f"({', '.join(self.schema.key)}); use emit='close', or .changes() to see each "
+                f"change as a row"
+            )
+
+    def _add(
+        self,
+        spec: Any,
+        schema: Schema,
+        *,
+        inputs: list[Edge] | None = None,
+        keys: tuple[str, ...] | None = None,
+        broadcast: frozenset[int] = frozenset(),
+        notes: tuple[str, ...] = (),
+    ) -> Stream[Any]:
+        edge = self._draft.add(
+            spec,
+            [self._edge] if inputs is None else inputs,
+            schema,
+            keys=keys,
+            broadcast=broadcast,
+            notes=notes,
+        )
+        return Stream(self._draft, edge, schema)
+
+
+class Keyed(Generic[T]):
+    """A stream grouped by key: only what works on each key for itself."""
+
+    __slots__ = ("_keys", "_stream")
+
+    def __init__(self, stream: Stream[T], keys: tuple[str, ...]) -> None:
+        self._stream = stream
+        self._keys = keys
+
+    def window(
+        self, window: Window, *, lateness: Duration = "0s", emit: Emit = "close"
+    ) -> Windowed[T]:
+        """Cut each key's rows into windows.
+
+        `lateness` keeps a window open so much longer for rows that come late. `emit` "close"
+        gives one row when a window closes; "updates" gives an upsert stream with a row whenever
+        an open window changes.
+        """
+        self._stream.append_only("a window")
+        hopping = isinstance(window, HoppingWindow) and window.time == "event"
+        if hopping or isinstance(window, SlidingWindow | SessionWindow):
+            self._stream._time()
+        return Windowed(self._stream, self._keys, window, microseconds(lateness), emit)
+
+    def running(self, *, ttl: Duration | None = None, **columns: Aggregated) -> Stream[Any]:
+        """Add to each row the aggregates of its key's rows so far, itself included.
+
+        Rows come in event-time order. A key that had no row for `ttl` starts anew.
+        """
+        stream = self._stream
+        stream.append_only("a running aggregate")
+        aggregates = _aggregates(stream.schema, columns)
+        schema = running_schema(stream.schema, self._keys, aggregates)
+        spec = Running(self._keys, aggregates, None if ttl is None else microseconds(ttl))
+        return stream._add(spec, schema, keys=self._keys)
+
+    def deduplicate(self, *, within: Duration | None = None) -> Stream[T]:
+        """Let the earliest row of a key pass, and drop those within `within` after it."""
+        stream = self._stream
+        stream.append_only("deduplicate")
+        span = None if within is None else microseconds(within)
+        schema = deduplicate_schema(stream.schema, self._keys, span)
+        return stream._add(Deduplicate(self._keys, span), schema, keys=self._keys)
+
+    def top(self, k: int, *, by: str, descending: bool = True) -> Stream[Any]:
+        """Keep the k best rows of each key so far, as an upsert stream by (key, `rank`)."""
+        stream = self._stream
+        stream.append_only("top")
+        schema = top_schema(stream.schema, self._keys, k, by, None)
+        return stream._add(Top(self._keys, k, by, descending, None), schema, keys=self._keys)
+
+
+class Windowed(Generic[T]):
+    """A keyed stream cut into windows, to be aggregated."""
+
+    __slots__ = ("_emit", "_keys", "_lateness", "_stream", "_window")
+
+    def __init__(
+        self, stream: Stream[T], keys: tuple[str, ...], window: Window, lateness: int, emit: Emit
+    ) -> None:
+        self._stream = stream
+        self._keys = keys
+        self._window = window
+        self._lateness = lateness
+        self._emit: Emit = emit
+
+    def agg(self, **columns: Aggregated) -> Stream[Any]:
+        """Aggregate each window: ``agg(n=pl.len(), mean=pl.col("celsius").mean())``.
+
+        A row has the keys, `start`, `end`, the event time (end - 1 µs) and the aggregates.
+        """
+        if not columns:
+            raise ExpressionError("agg() without a column; write agg(n=pl.len())")
+        stream, window = self._stream, self._window
+        aggregates = _aggregates(stream.schema, columns)
+        notes = tuple(
+            f"{a.name} keeps its rows until the window closes: {a.reason}"
+            for a in aggregates
+            if isinstance(a, Buffered)
+        )
+        if isinstance(window, HoppingWindow | WholeWindow):
+            schema = window_schema(stream.schema, self._keys, window, aggregates, self._emit)
+            spec: Any = WindowAggregate(
+                self._keys, window, aggregates, self._lateness, self._emit
+            )
+        else:
+            schema = ordered_window_schema(
+                stream.schema, self._keys, window, aggregates, self._emit
+            )
+            spec = OrderedWindow(self._keys, window, aggregates, self._lateness, self._emit)
+        return stream._add(spec, schema, keys=self._keys, notes=notes)
+
+    def top(self, k: int, *, by: str, descending: bool = True) -> Stream[Any]:
+        """Keep the k best rows of each key and window, with their `rank` from 1.
+
+        A row has the window's `start`, `end` and event time (end - 1 µs).
+        """
+        if not isinstance(self._window, HoppingWindow) or self._emit != "close":
+            raise SchemaError("top takes tumbling or hopping windows that emit on close")
+        stream = self._stream
+        schema = top_schema(stream.schema, self._keys, k, by, self._window)
+        spec = Top(self._keys, k, by, descending, self._window, self._lateness)
+        return stream._add(spec, schema, keys=self._keys)
+
+
+def _expression(value: object) -> pl.Expr:
+    if isinstance(value, pl.Expr):
+        return value
+    if isinstance(value, str):
+        return pl.col(value)
+    return pl.lit(value)
+
+
+def _names(by: str | list[str] | None) -> tuple[str, ...]:
+    if by is None:
+        return ()
+    return (by,) if isinstance(by, str) else tuple(by)
+
+
+def _listed(schema: Schema) -> str:
+    return ", ".join(schema.names)
+
+
+def _known(schema: Schema, column: str) -> None:
+    if column not in schema.names:
+        raise ExpressionError(unknown_column(column, schema))
+
+
+def unknown_column(column: str, schema: Schema) -> str:
+    """Say that a column does not exist, what comes close, and what there is."""
+    import difflib
+
+    close = difflib.get_close_matches(column, schema.names, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return f"unknown column {column!r}{hint} the stream has {_listed(schema)}"
+
+
+def _try(schema: Schema, run: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
+    """Run on an empty frame; polars checks some types only when it runs."""
+    try:
+        return run(schema.empty())
+    except pl.exceptions.ColumnNotFoundError as error:
+        found = str(error).split("\n", 1)[0].strip("'\"")
+        name = found.split('"')[1] if '"' in found else found
+        raise ExpressionError(unknown_column(name, schema)) from None
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        raise ExpressionError(str(error).split("\n", 1)[0]) from None
+
+
+def _followed(schema: Schema, made: pl.Schema) -> Schema:
+    """Return the schema after a step: what was event time or site stays so if it is kept."""
+    columns = tuple(made.items())
+    names = dict(columns)
+
+    def kept(name: str | None) -> str | None:
+        return name if name is not None and names.get(name) == schema.dtype(name) else None
+
+    if schema.key is not None and (gone := [k for k in schema.key if k not in names]):
+        raise SchemaError(f"select keeps the key of an upsert stream; {', '.join(gone)} is gone")
+    return replace(
+        schema,
+        columns=columns,
+        event_time=kept(schema.event_time),
+        site=kept(schema.site),
+        nullable=schema.nullable & frozenset(names),
+        name=None,
+    )
+
+
+def _aggregates(
+    schema: Schema, columns: dict[str, Aggregated]
+) -> tuple[Incremental | Buffered, ...]:
+    dtypes = dict(schema.columns)
+    return tuple(decompose(name, value, dtypes) for name, value in columns.items())
+
+
