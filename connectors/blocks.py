@@ -55,10 +55,10 @@ class FileBlocks(Blocks):
         self._name = found.name
         self._file: BinaryIO
         try:
-            self._file = Path(found.path).open("rb", buffering=0)
+            self._file = Path(found.path).open("rb", buffering=0)  # noqa: SIM115 - kept open
             self._size = os.fstat(self._file.fileno()).st_size
             if found.member is not None:
-                self._read = zipfile.ZipFile(self._file).open(found.member).read
+                self._read = zipfile.ZipFile(self._file).open(found.member).read  # noqa: SIM115 - kept open
             elif self._starts_with_gzip():
                 self._read = _Gunzip(self._file).read
             else:

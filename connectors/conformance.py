@@ -38,7 +38,7 @@ from ..flows.event import Event
 from ..flows.schema import Schema, schema_of
 from .samples import sample_rows
 
-__all__ = ["Drained", "check_sink", "check_source", "drain", "sample_rows", "sink_context"]
+__all__ = ["Bell", "Drained", "check_sink", "check_source", "drain", "sample_rows", "sink_context", "source_context"]
 
 _LIMITS = (1, 7, 10_000)
 _SECONDS = 10.0
@@ -80,7 +80,8 @@ class Bell:
         return rung
 
 
-def _context(event: type[Event], bell: Bell, seed: int) -> SourceContext:
+def source_context(event: type[Event], bell: Bell, seed: int = 0) -> SourceContext:
+    """Return a context to open a partition with; `wake` rings the bell."""
     return SourceContext(event, boundary_of(event), ManualClock(), seed, bell.ring)
 
 
@@ -106,7 +107,7 @@ def drain(
     `seconds` bounds the wait for each `wake`. Raises `AssertionError`.
     """
     bell = Bell()
-    reader = source.open(partition, replace(_context(event, bell, seed), start=start))
+    reader = source.open(partition, replace(source_context(event, bell, seed), start=start))
     try:
         return _drained(reader, schema_of(event), bell, limit, most, seconds)
     finally:
@@ -260,7 +261,7 @@ def _check_start(
 
 def _check_close(source: Source[Any], partition: str, event: type[Event], seed: int) -> None:
     for reads in (0, 1):
-        reader = source.open(partition, _context(event, Bell(), seed))
+        reader = source.open(partition, source_context(event, Bell(), seed))
         for _ in range(reads):
             reader.read(3)
         progress = reader.progress()

@@ -51,7 +51,9 @@ class _CsvParser(Parser):
         self._texts = [
             name
             for name, dtype in schema.columns
-            if dtype == pl.String and name not in schema.nullable
+            if dtype == pl.String
+            and name not in schema.nullable
+            and name not in dict(origin.fields)
         ]
         self._names: list[str] | None = None
         self._wanted: list[str] = []

@@ -36,6 +36,9 @@ class Encoder(ABC):
     def finish(self) -> None:  # noqa: B027 - lines have no end
         """Append what ends the stream; raises `OSError`."""
 
+    def abandon(self) -> None:  # noqa: B027 - lines need nothing
+        """Let go of what is open; what has been written is thrown away. Raises `OSError`."""
+
 
 class Encoding(ABC):
     """Describes how rows are written."""
@@ -211,6 +214,10 @@ class _GroupEncoder(Encoder):
     def finish(self) -> None:
         if self._rows:
             self._put(pl.concat(self._held))
+        self._writer.close()
+
+    def abandon(self) -> None:
+        self._held, self._rows = [], 0
         self._writer.close()
 
     def _put(self, rows: pl.DataFrame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, ClassVar, cast
@@ -87,8 +88,11 @@ class _FileWriter(Writer):
             raise self._failed(error) from error
 
     def abort(self) -> None:
-        self._done = True
-        self._file.abort()
+        if not self._done:
+            self._done = True
+            with suppress(OSError):
+                self._encoder.abandon()
+            self._file.abort()
 
     def _failed(self, error: OSError) -> ConnectorError:
         return ConnectorError(f"{self._path}: cannot be written: {error.strerror or error}")

@@ -84,7 +84,7 @@ def _matches(pattern: str) -> list[tuple[str, _Fields]]:
     if Path(pattern).is_file():
         return [(pattern, ())]
     matches = []
-    for path in glob.glob(_HOLE.sub("*", pattern), recursive=True):
+    for path in glob.glob(_HOLE.sub("*", pattern), recursive=True):  # noqa: PTH207 - patterns may be absolute
         fields = _fields(pattern, path)
         if fields is not None and Path(path).is_file():
             matches.append((path, fields))

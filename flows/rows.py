@@ -196,7 +196,7 @@ def _column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
     kinds = set(map(type, values))
     if kept.nullable:
         kinds.discard(type(None))
-    if kept.kind in ("enum", "event") or not kinds <= _exact(kept):
+    if kept.kind in ("event", "time") or not kinds <= _exact(kept):
         raise _Misfit("type")
     try:
         return _BUILD.get(kept.kind, _plain_column)(kept, values)
@@ -209,7 +209,7 @@ def _exact(kept: FieldType) -> set[type]:
         return {float, int}
     if kept.kind == "literal":
         return set(map(type, kept.of))
-    return {_WANTED[kept.kind][0]}
+    return {kept.of} if kept.kind == "enum" else {_WANTED[kept.kind][0]}
 
 
 def _plain_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
@@ -234,14 +234,12 @@ def _datetime_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
     return series.cast(kept.polars)
 
 
-def _time_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
-    if any(value is not None and value.tzinfo is not None for value in values):
-        raise _Misfit("zone")
-    return _plain_column(kept, values)
-
-
 def _arrow_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
     return pl.Series(pl.from_arrow(pa.array(values, kept.arrow)), dtype=kept.polars)
+
+
+def _enum_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
+    return _plain_column(kept, [None if value is None else value.value for value in values])
 
 
 def _literal_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
@@ -264,7 +262,7 @@ def _list_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
 _BUILD: dict[str, Callable[[FieldType, Sequence[Any]], pl.Series]] = {
     "float": _float_column,
     "datetime": _datetime_column,
-    "time": _time_column,
+    "enum": _enum_column,
     "duration": _arrow_column,
     "decimal": _arrow_column,
     "literal": _literal_column,
@@ -347,7 +345,7 @@ def _lists(kept: FieldType, series: pl.Series) -> Iterable[Any]:
 
 
 def _built(frame: pl.DataFrame, cls: type[E]) -> list[E]:
-    """Events made without `__init__`: each column is set on all of them in one pass."""
+    """Events made without `__init__`, each column set on all of them in one pass."""
     events: list[E] = list(map(object.__new__, repeat(cls, frame.height)))
     for name, kept in field_types(cls).items():
         column = _values(kept, frame.get_column(name))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any, Protocol
 
 import polars as pl
+from hypothesis import strategies as st
+
 from headwater.ext import key_groups
 from headwater.flows.batch import (
     DELETED,
@@ -23,7 +25,6 @@ from headwater.flows.batch import (
 from headwater.flows.clock import ManualClock
 from headwater.flows.graph import Place
 from headwater.flows.schema import Schema
-from hypothesis import strategies as st
 
 Row = Mapping[str, Any]
 Expected = tuple[int, Row, int]
@@ -99,7 +100,7 @@ class Feed:
         edges = [0, *sorted(min(cut, rows.height) for cut in cuts), rows.height]
         batches = [
             Batch(rows.slice(low, high - low) if high > low else None, marks[high])
-            for low, high in zip(edges, edges[1:], strict=False)
+            for low, high in pairwise(edges)
         ]
         return [*batches, Batch(None, END)]
 
@@ -221,11 +222,6 @@ def check(
         assert late_right == [row.origin for row in found.dead]
         assert all(row.reason.startswith("late: ") for row in found.dead)
         assert found.held_at_end == 0
-
-
-def aware(micros: int) -> datetime:
-    """A time as a test writes it."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
 
 
 _TIMES = st.integers(-25, 40)

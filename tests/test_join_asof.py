@@ -6,12 +6,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from headwater.flows.batch import END, Batch
 from headwater.flows.errors import SchemaError
 from headwater.flows.operators.asof import AsofJoin, AsofLogic, asof_schema
 from headwater.flows.schema import Schema
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from .joins_model import (
     LEFT,
@@ -96,9 +97,7 @@ def test_gives_each_row_its_match_however_the_inputs_are_cut(
 
 def _steady(schema: Schema, count: int, step: int) -> Feed:
     time = str(schema.event_time)
-    rows = tuple(
-        {"k": "abc"[n % 3], "j": n % 2, "v": n, time: n * step} for n in range(count)
-    )
+    rows = tuple({"k": "abc"[n % 3], "j": n % 2, "v": n, time: n * step} for n in range(count))
     return Feed(schema, rows, 0)
 
 

@@ -35,6 +35,8 @@ class Options:
     """Rows of a batch at the most."""
     seed: int = 0
     settings: Any = None
+    leaf: Sink | None = None
+    """Where the rows of an operator go that nothing reads, such as a terminal."""
 
 
 class Executor(Protocol):
@@ -250,12 +252,10 @@ class Runner:
         return source
 
     def _sink(self, node: Node) -> None:
-        from ..printed import Printed
-
         spec = node.spec
         assert isinstance(spec, SinkSpec)
         injected = {} if spec.settings is None else {spec.settings: self._options.settings}
-        sink = Printed() if spec.make is None else spec.make(**injected)
+        sink = self._options.leaf if spec.make is None else spec.make(**injected)
         if not isinstance(sink, Sink):
             raise FlowError(
                 [Problem(node.operator, f"returned {type(sink).__name__}, not a hw.Sink")]

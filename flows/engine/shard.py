@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,10 +82,13 @@ class Shard:
         graph: Graph,
         members: Iterable[str],
         *,
+        entries: Container[tuple[str, int]] = (),
         seed: int = 0,
         settings: Any = None,
     ) -> None:
+        """Build the members; what they give to the inputs in `entries` goes by the outside too."""
         self.graph = graph
+        self._entries = entries
         self.clock = StepClock()
         chosen = set(members)
         self._logic: dict[str, Logic] = {}
@@ -190,7 +193,7 @@ class Shard:
         step: Step,
     ) -> None:
         for node, port in self._readers.get(edge, ()):
-            if node.id in self._logic:
+            if node.id in self._logic and (node.id, port) not in self._entries:
                 work.append((node, port, batch))
             else:
                 step.deliveries.append(Delivery(node.id, port, batch))

@@ -42,8 +42,8 @@ class IntervalJoin:
     def __post_init__(self) -> None:
         if self.before + self.after < 0:
             raise SchemaError(
-                f"the interval from {self.before} µs before a left row to {self.after} µs after it is "
-                f"empty; before + after must not be negative"
+                f"the interval from {self.before} µs before a left row to {self.after} µs after "
+                f"it is empty; before + after must not be negative"
             )
 
     @property

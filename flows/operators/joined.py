@@ -56,10 +56,9 @@ def due_order(rows: pl.DataFrame, keys: Sequence[str], hold: int) -> pl.DataFram
 
     A row's `WATERMARK` is the time it was due less `hold` µs.
     """
-    rows = canonical(with_group(rows, keys), [DUE, GROUP])
-    return rows.select(
-        pl.exclude(DUE, GROUP, ORIGIN), (pl.col(DUE) - hold).alias(WATERMARK), pl.col(ORIGIN)
-    )
+    stamp = (pl.col(DUE) - hold).alias(WATERMARK)
+    rows = rows.select(pl.exclude(ORIGIN), stamp, pl.col(ORIGIN))
+    return canonical(with_group(rows, keys), [DUE, GROUP]).drop(DUE, GROUP)
 
 
 def no_rows(schema: Schema) -> pl.DataFrame:

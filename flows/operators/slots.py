@@ -1,63 +1,89 @@
-"""Numbers the groups of a keyed stream, so that aggregates are folded into flat arrays."""
+"""Numbers the groups of a keyed stream, so that aggregates are folded into flat arrays.
+
+A group's values are kept as plain Python values: times as their physical number, a NaN as one
+object, so that equal groups are equal keys of a dict.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["codes_of", "slots_of"]
+from ..schema import Schema
+
+__all__ = ["Key", "codes_of", "key_columns", "slots_of"]
+
+Key: TypeAlias = tuple[Any, ...]
+_NAN: Final = float("nan")
 
 
-def codes_of(columns: Sequence[pl.Series]) -> tuple[pa.Array, list[tuple[Any, ...]]]:
+def codes_of(rows: pl.DataFrame, names: Sequence[str]) -> tuple[pa.Array, list[Key]]:
     """Return a code (Int64) for each row, and the distinct values that the codes stand for.
 
-    Codes count from 0 in the order in which the values first appear; nulls are values.
+    Codes count from 0 in the order in which the values first appear; nulls are values. Without
+    names, every row has code 0.
     """
-    codes: pa.Array | None = None
-    dictionaries: list[list[Any]] = []
-    for column in columns:
-        array = column.to_arrow()
-        if pa.types.is_string_view(array.type):
-            array = array.cast(pa.large_string())
-        encoded = pc.dictionary_encode(array, null_encoding="encode")
-        dictionaries.append(encoded.dictionary.to_pylist())
+    codes = pa.repeat(pa.scalar(0, pa.int64()), rows.height)
+    keys: list[Key] = [()] if rows.height else []
+    for number, name in enumerate(names):
+        encoded = pc.dictionary_encode(_plain(rows[name]), null_encoding="encode")
+        values = [_NAN if v != v else v for v in encoded.dictionary.to_pylist()]
         part = encoded.indices.cast(pa.int64())
-        if codes is None:
-            codes = part
-        else:
-            codes = pc.add(pc.multiply(codes, len(dictionaries[-1])), part)
-    assert codes is not None
-    if len(dictionaries) == 1:
-        return codes, [(value,) for value in dictionaries[0]]
-    encoded = pc.dictionary_encode(codes)
-    return encoded.indices.cast(pa.int64()), [
-        _values(code, dictionaries) for code in encoded.dictionary.to_pylist()
-    ]
-
-
-def _values(code: int, dictionaries: list[list[Any]]) -> tuple[Any, ...]:
-    values = []
-    for dictionary in reversed(dictionaries):
-        code, index = divmod(code, len(dictionary))
-        values.append(dictionary[index])
-    return tuple(reversed(values))
+        if number == 0:
+            codes, keys = part, [(value,) for value in values]
+            continue
+        # A pair of codes is below rows squared, so it fits; then pairs are numbered anew.
+        many = max(len(values), 1)
+        encoded = pc.dictionary_encode(pc.add(pc.multiply(codes, many), part))
+        codes = encoded.indices.cast(pa.int64())
+        pairs = (divmod(pair, many) for pair in encoded.dictionary.to_pylist())
+        keys = [(*keys[left], values[right]) for left, right in pairs]
+    return codes, keys
 
 
 def slots_of(
-    columns: Sequence[pl.Series],
-    known: dict[tuple[Any, ...], int],
-    make: Callable[[tuple[Any, ...]], int],
-) -> tuple[pa.Array, list[int]]:
-    """Return the slot (Int64) of each row, and the distinct slots; `make` gives a new one."""
-    codes, values = codes_of(columns)
+    rows: pl.DataFrame,
+    names: Sequence[str],
+    known: dict[Key, int],
+    make: Callable[[Key], int],
+) -> tuple[pa.Array, list[Key]]:
+    """Return the slot (Int64) of each row, and the distinct keys; `make` gives a new slot."""
+    codes, keys = codes_of(rows, names)
     slots = []
-    for value in values:
-        slot = known.get(value)
+    for key in keys:
+        slot = known.get(key)
         if slot is None:
-            slot = known[value] = make(value)
+            slot = known[key] = make(key)
         slots.append(slot)
-    return pc.take(pa.array(slots, pa.int64()), codes), slots
+    return pc.take(pa.array(slots, pa.int64()), codes), keys
+
+
+def key_columns(schema: Schema, names: Sequence[str], keys: Sequence[Key]) -> list[pl.Series]:
+    """Return the columns that keys of `codes_of` came from, one row a key."""
+    columns = []
+    for i, name in enumerate(names):
+        dtype = schema.dtype(name)
+        physical = _physical(dtype)
+        columns.append(pl.Series(name, [k[i] for k in keys], dtype=physical).cast(dtype))
+    return columns
+
+
+def _physical(dtype: pl.DataType) -> pl.DataType:
+    if dtype.is_temporal():
+        return pl.Int32() if dtype == pl.Date else pl.Int64()
+    return pl.String() if dtype in (pl.Categorical, pl.Enum) else dtype
+
+
+def _plain(column: pl.Series) -> pa.Array:
+    dtype = column.dtype
+    if dtype.is_float():
+        column = column + 0.0  # makes -0.0 equal to 0.0
+    elif dtype.is_temporal():
+        column = column.to_physical()
+    else:
+        column = column.cast(_physical(dtype))
+    return column.to_arrow()

@@ -3,39 +3,54 @@
 Order-free: a row goes into its windows as it comes. A window closes when the watermark reaches
 its end plus the lateness allowed; closed windows leave sorted by (end, key group, keys). A row is
 late when, by the watermark of its own partition, all its windows had closed before it.
+
+As updates, every batch gives a row for each window that it changed: how often a window is seen on
+its way depends on how rows were cut into batches, the last row of each window does not.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import polars as pl
 
 from ..aggregates import Buffered, Incremental
-from ..batch import DELETED, END, START, WATERMARK, Batch, Logic, Output, concatenated, hide
+from ..batch import DELETED, END, START, WATERMARK, Batch, Logic, Output, hide
 from ..clock import Clock
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema
-from ..windows import HoppingWindow, WholeWindow
+from ..windows import HoppingWindow, WholeWindow, Window
 from .aggregation import Aggregation
 from .ordered import GROUP, canonical, microseconds_of, with_group
-from .slots import slots_of
+from .slots import Key, key_columns, slots_of
 
-__all__ = ["WINDOW_TIME", "Emit", "WindowAggregate", "window_rows", "window_schema"]
+__all__ = [
+    "BEGIN",
+    "WINDOW_TIME",
+    "Emit",
+    "WindowAggregate",
+    "aggregated_schema",
+    "assigned",
+    "checked_keys",
+    "delayed",
+    "instants",
+    "window_rows",
+    "window_schema",
+]
 
 Emit = Literal["close", "updates"]
-Key = tuple[Any, ...]
 WINDOW_TIME: Final = pl.Datetime("us", "UTC")
-_START: Final = "_hw_start"
+BEGIN: Final = "_hw_begin"
+"""The column (Int64, µs) that holds the begin of a row's window while it is assigned."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowAggregate:
-    """Aggregates per key and window."""
+    """Aggregates per key and window; `lateness` in µs. See `window_schema` for its rows."""
 
     keys: tuple[str, ...]
     window: HoppingWindow | WholeWindow
@@ -45,13 +60,112 @@ class WindowAggregate:
 
     @property
     def title(self) -> str:
+        """The window, by what, and how it is emitted."""
         by = f" by {', '.join(self.keys)}" if self.keys else ""
         return f"{self.window}{by}" + (" as updates" if self.emit == "updates" else "")
 
     def build(self, place: Place) -> Logic:
+        """Make the state machine."""
         if isinstance(self.window, WholeWindow):
             return _WholeLogic(self, place)
         return _HoppingLogic(self, self.window, place)
+
+
+def window_schema(
+    schema: Schema,
+    keys: Sequence[str],
+    window: HoppingWindow | WholeWindow,
+    aggregates: Sequence[Incremental | Buffered],
+    emit: Emit = "close",
+) -> Schema:
+    """Return the columns of the windows' rows: keys, start, end, event time, aggregates.
+
+    A whole window has no start and end, and the event time of its newest row; the others have
+    end - 1 µs under the input's event-time name. Raises SchemaError.
+    """
+    whole = isinstance(window, WholeWindow)
+    if not whole and window.time == "event" and schema.event_time is None:
+        raise _no_event_time(window, schema)
+    made = aggregated_schema(schema, keys, aggregates, bounds=not whole)
+    if emit == "close":
+        return made
+    return Schema(
+        made.columns, made.event_time, made.site,
+        key=tuple(keys) if whole else (*keys, "start"), nullable=made.nullable,
+    )  # fmt: skip
+
+
+def aggregated_schema(
+    schema: Schema,
+    keys: Sequence[str],
+    aggregates: Sequence[Incremental | Buffered],
+    *,
+    bounds: bool,
+) -> Schema:
+    """Return the columns: keys, start and end if `bounds`, event time, aggregates."""
+    checked_keys(schema, keys)
+    time = schema.event_time
+    columns = [(key, schema.dtype(key)) for key in keys]
+    if bounds:
+        columns += [("start", WINDOW_TIME), ("end", WINDOW_TIME)]
+    if time is not None:
+        columns.append((time, schema.dtype(time)))
+    taken = {name for name, _ in columns}
+    if len(taken) < len(columns):
+        raise SchemaError(
+            f"the rows of a window have columns {', '.join(name for name, _ in columns)}; "
+            f"rename the key or event-time column that is there twice"
+        )
+    for aggregate in aggregates:
+        if aggregate.name in taken:
+            raise SchemaError(
+                f"agg({aggregate.name}=…): the rows of a window have a column "
+                f"'{aggregate.name}' of their own; give the aggregate another name"
+            )
+    return Schema(
+        (*columns, *((a.name, a.dtype) for a in aggregates)),
+        event_time=time,
+        site=schema.site if schema.site in keys else None,
+        nullable=(schema.nullable & {*keys}) | {a.name for a in aggregates if _may_be_null(a)},
+    )
+
+
+def checked_keys(schema: Schema, keys: Sequence[str]) -> None:
+    """Raise SchemaError for a key that is not there, is twice there, or cannot be a key."""
+    if schema.key is not None:
+        raise SchemaError(
+            f"this needs a stream that only appends, and the input replaces earlier rows by "
+            f"({', '.join(schema.key)}); use emit='close' before, or .changes()"
+        )
+    for key in keys:
+        if schema.dtype(key).is_nested():
+            raise SchemaError(f"the key '{key}' is {schema.dtype(key)}; a key is a plain value")
+        if list(keys).count(key) > 1:
+            raise SchemaError(f"the key '{key}' is given twice; name it once")
+
+
+def _may_be_null(aggregate: Incremental | Buffered) -> bool:
+    if isinstance(aggregate, Buffered) or len(aggregate.parts) != 1:
+        return True
+    plain = aggregate.finish.meta.undo_aliases().meta.eq(pl.col("__0"))
+    return not plain or aggregate.parts[0].kind not in ("len", "count", "sum")
+
+
+def _no_event_time(window: Window, schema: Schema) -> SchemaError:
+    return SchemaError(
+        f"a {window} window needs event time, and the stream has none: {', '.join(schema.names)}; "
+        f"give its event a field of type hw.EventTime, and keep that column in select"
+    )
+
+
+def delayed(watermark: int, lateness: int) -> int:
+    """Return the watermark held back by `lateness` µs; the start and the end stay."""
+    return watermark - lateness if START < watermark < END else watermark
+
+
+def instants(name: str, micros: Sequence[int], dtype: pl.DataType = WINDOW_TIME) -> pl.Series:
+    """Return µs since 1970 as a column of times."""
+    return pl.Series(name, micros, dtype=pl.Int64).cast(dtype)
 
 
 def window_rows(
@@ -64,21 +178,41 @@ def window_rows(
 ) -> pl.DataFrame:
     """Put together the rows of windows: keys, start and end, event time, aggregates.
 
-    `bounds` are (start, end) in µs, None where a window has no bounds; `times` the event times,
-    None where the stream has none. The rows have no hidden columns yet.
+    `found` are keys as `codes_of` gives them; `bounds` (start, end) in µs, None where a window
+    has no bounds; `times` the event times, None where the stream has none. The rows have no
+    hidden columns yet.
     """
-    columns = [
-        pl.Series(key, [values[i] for values in found], dtype=schema.dtype(key))
-        for i, key in enumerate(keys)
-    ]
+    columns = key_columns(schema, keys, found)
     if bounds is not None:
-        for i, name in enumerate(("start", "end")):
-            physical = pl.Series(name, [bound[i] for bound in bounds], dtype=pl.Int64)
-            columns.append(physical.cast(WINDOW_TIME))
+        columns.append(instants("start", [start for start, _ in bounds]))
+        columns.append(instants("end", [end for _, end in bounds]))
     if times is not None and schema.event_time is not None:
-        physical = pl.Series(schema.event_time, times, dtype=pl.Int64)
-        columns.append(physical.cast(schema.dtype(schema.event_time)))
-    return pl.DataFrame(columns).hstack(values).select(schema.names)
+        columns.append(instants(schema.event_time, times, schema.dtype(schema.event_time)))
+    return pl.DataFrame([*columns, *values.iter_columns()]).select(schema.names)
+
+
+def assigned(
+    rows: pl.DataFrame, window: HoppingWindow, time: pl.Expr, passed: pl.Expr
+) -> tuple[list[pl.DataFrame], pl.DataFrame | None]:
+    """Return the rows with the begin of their window, one frame a hop, and those that are late.
+
+    `time` is the rows' time, `passed` up to where time had passed before each row, in µs: a
+    window that had ended by then takes no more rows.
+    """
+    size, every = window.size, window.every
+    # A row at `time` is in the windows that begin at latest, latest - every, …
+    latest = time - (time - window.offset) % every
+    found = rows.select(
+        latest.cast(pl.Int64).alias("latest"), time.alias("time"), passed.alias("passed")
+    )
+    hops: list[pl.DataFrame] = []
+    accepted = pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
+    for step in range(-(-size // every)):
+        begins = found["latest"] - step * every
+        fits = (begins + size > found["time"]) & (begins + size > found["passed"])
+        hops.append(rows.with_columns(begins.alias(BEGIN)).filter(fits))
+        accepted |= fits
+    return hops, None if accepted.all() else rows.filter(~accepted)
 
 
 class _HoppingLogic(Logic):
@@ -103,78 +237,59 @@ class _HoppingLogic(Logic):
         self._clock: Clock | None = place.clock if window.time == "processing" else None
         self._aggregation = Aggregation(spec.aggregates, self._time)
         self._slots: dict[Key, int] = {}
-        """Slot of (*keys, start)."""
+        """Slot of (*keys, begin)."""
         self._ends: list[int] = []
         """A heap of the ends of open windows."""
         self._open: dict[int, list[Key]] = {}
         """The open windows of each end."""
         self._watermark = START
 
+    @property
+    def live(self) -> int:
+        """Open windows."""
+        return self._aggregation.live
+
     def receive(self, port: int, batch: Batch) -> Output:
         output = Output()
-        touched: list[int] = []
-        if batch.rows is not None:
-            late = self._add(batch.rows, touched)
+        before = delayed(self._watermark, self._spec.lateness)
+        rows = None
+        if batch.rows is not None and batch.rows.height:
+            touched, late = self._add(batch.rows)
             if late is not None:
                 output.late.append(late)
-        if self._clock is None:
-            self._watermark = batch.watermark
-        elif batch.watermark >= END:
-            self._watermark = END
-        rows = self._close(self._watermark)
-        if self._spec.emit == "updates":
-            rows = self._updates(touched)
-        passed = self._watermark
-        if START < passed < END:
-            passed -= self._spec.lateness
-        output.batches.append(Batch(rows, passed))
+            if self._spec.emit == "updates" and touched:
+                rows = self._updates(touched, before)
+        if self._clock is None or batch.watermark >= END:
+            self._watermark = max(self._watermark, batch.watermark)
+        closed = self._close()
+        passed = delayed(self._watermark, self._spec.lateness)
+        output.batches.append(Batch(closed if rows is None else rows, passed))
         return output
 
     def tick(self, now: int) -> Output | None:
         if self._clock is None or now <= self._watermark:
             return None
         self._watermark = now
-        rows = self._close(now)
-        if self._spec.emit == "updates":
-            rows = None
-        return Output([Batch(rows, now)])
+        return Output([Batch(self._close(), delayed(now, self._spec.lateness))])
 
-    def _add(self, rows: pl.DataFrame, touched: list[int]) -> pl.DataFrame | None:
-        """Fold rows into their windows; return those that are late for all of them."""
-        size, every, offset = self._window.size, self._window.every, self._window.offset
+    def _add(self, rows: pl.DataFrame) -> tuple[dict[Key, None], pl.DataFrame | None]:
+        """Fold rows into their windows; return these, and the rows late for all of theirs."""
         if self._clock is None:
             assert self._time is not None
             time = microseconds_of(self._time)
             passed = pl.col(WATERMARK) - self._spec.lateness
         else:
-            time = pl.lit(self._clock.now(), pl.Int64)
-            passed = pl.lit(START, pl.Int64)
-        latest = time - (time - offset) % every
-        # A row of event time t is in the windows that begin at latest, latest - every, …
-        found = rows.select(
-            latest.alias(_START), time.alias("time"), passed.alias("passed")
-        )
-        accepted: pl.Series | None = None
-        for step in range(-(-size // every)):
-            begins = found[_START] - step * every
-            ends = begins + size
-            fits = (ends > found["time"]) & (ends > found["passed"])
-            self._fold(rows, begins, fits, touched)
-            accepted = fits if accepted is None else accepted | fits
-        assert accepted is not None
-        return None if accepted.all() else rows.filter(~accepted)
-
-    def _fold(
-        self, rows: pl.DataFrame, begins: pl.Series, fits: pl.Series, touched: list[int]
-    ) -> None:
-        if not fits.all():
-            rows, begins = rows.filter(fits), begins.filter(fits)
-        if not rows.height:
-            return
-        columns = [*(rows[key] for key in self._spec.keys), begins]
-        slots, distinct = slots_of(columns, self._slots, self._opened)
-        self._aggregation.add(slots, rows)
-        touched.extend(distinct)
+            rows = rows.with_columns(pl.lit(self._clock.now(), pl.Int64).alias(BEGIN))
+            time, passed = pl.col(BEGIN), pl.lit(START, pl.Int64)
+        hops, late = assigned(rows, self._window, time, passed)
+        touched: dict[Key, None] = {}
+        for hop in hops:
+            if hop.height:
+                names = [*self._spec.keys, BEGIN]
+                slots, windows = slots_of(hop, names, self._slots, self._opened)
+                self._aggregation.add(slots, hop.drop(BEGIN))
+                touched.update(dict.fromkeys(windows))
+        return touched, late
 
     def _opened(self, window: Key) -> int:
         end = window[-1] + self._window.size
@@ -184,41 +299,32 @@ class _HoppingLogic(Logic):
         self._open[end].append(window)
         return self._aggregation.new_slot()
 
-    def _close(self, watermark: int) -> pl.DataFrame | None:
-        closed: list[pl.DataFrame] = []
-        slots: list[int] = []
-        while self._ends and self._ends[0] + self._spec.lateness <= watermark:
-            windows = self._open.pop(heapq.heappop(self._ends))
-            ended = [self._slots.pop(window) for window in windows]
-            if self._spec.emit == "close":
-                closed.append(self._rows(windows, ended))
-            slots.extend(ended)
-        if not slots:
+    def _close(self) -> pl.DataFrame | None:
+        """Let go of the windows that have ended; return their rows unless they were updates."""
+        ended: list[Key] = []
+        passed = delayed(self._watermark, self._spec.lateness)
+        while self._ends and self._ends[0] <= passed:
+            ended.extend(self._open.pop(heapq.heappop(self._ends)))
+        if not ended:
             return None
-        self._aggregation.release(slots)
-        return concatenated(closed) if closed else None
+        rows = self._rows(ended) if self._spec.emit == "close" else None
+        self._aggregation.release([self._slots.pop(window) for window in ended])
+        return None if rows is None else hide(rows, microseconds_of("end") - 1)
 
-    def _rows(self, windows: list[Key], slots: list[int]) -> pl.DataFrame:
+    def _rows(self, windows: Iterable[Key]) -> pl.DataFrame:
         """Return the rows of windows, sorted by (end, key group, keys)."""
+        found = list(windows)
         size, keys, schema = self._window.size, self._spec.keys, self._place.schema
-        bounds = [(window[-1], window[-1] + size) for window in windows]
+        bounds = [(window[-1], window[-1] + size) for window in found]
+        values = self._aggregation.result([self._slots[window] for window in found])
         times = [end - 1 for _, end in bounds]
-        values = self._aggregation.result(slots)
-        rows = window_rows(schema, keys, windows, bounds, times, values)
-        rows = canonical(with_group(rows, keys), ["end", GROUP, *keys]).drop(GROUP)
-        return hide(rows, microseconds_of("end") - 1)
+        rows = window_rows(schema, keys, found, bounds, times, values)
+        return canonical(with_group(rows, keys), ["end", GROUP, *keys]).drop(GROUP)
 
-    def _updates(self, touched: list[int]) -> pl.DataFrame | None:
-        """Return the present values of the windows that rows went into and that are open."""
-        asked = set(touched)
-        found = [(window, slot) for window, slot in self._slots.items() if slot in asked]
-        if not found:
-            return None
-        rows = self._rows([w for w, _ in found], [s for _, s in found])
-        hidden = rows.select(pl.col("^_hw_.*$"))
-        visible = rows.drop(hidden.columns).with_columns(pl.lit(False).alias(DELETED))
-        # Updates are not due at a time; they stand where the watermark is.
-        return visible.hstack(hidden.with_columns(pl.lit(self._watermark).alias(WATERMARK)))
+    def _updates(self, touched: Iterable[Key], before: int) -> pl.DataFrame:
+        """Return the present values of windows; they stand where the watermark was before."""
+        rows = self._rows(touched).with_columns(pl.lit(False).alias(DELETED))
+        return hide(rows, pl.lit(before))
 
 
 class _WholeLogic(Logic):
@@ -231,29 +337,35 @@ class _WholeLogic(Logic):
         self._aggregation = Aggregation(spec.aggregates, self._time)
         self._slots: dict[Key, int] = {}
         self._times: dict[int, int] = {}
+        """The newest event time of each slot."""
         self._watermark = START
+
+    @property
+    def live(self) -> int:
+        """Keys that have rows."""
+        return self._aggregation.live
 
     def receive(self, port: int, batch: Batch) -> Output:
         rows = None
-        touched: list[int] = []
-        if batch.rows is not None:
+        touched: list[Key] = []
+        if batch.rows is not None and batch.rows.height:
             touched = self._add(batch.rows)
         ended = batch.watermark >= END > self._watermark
-        self._watermark = batch.watermark
+        self._watermark = max(self._watermark, batch.watermark)
         if self._spec.emit == "updates":
-            asked = set(touched)
-            rows = self._rows([(k, s) for k, s in self._slots.items() if s in asked])
+            rows = self._rows(touched)
         elif ended:
-            rows = self._rows(list(self._slots.items()))
+            rows = self._rows(list(self._slots))
         if ended:
             self._aggregation.release(list(self._slots.values()))
             self._slots.clear()
-        return Output([Batch(rows, END if ended else START)])
+            self._times.clear()
+        return Output([Batch(rows, END if self._watermark >= END else START)])
 
-    def _add(self, rows: pl.DataFrame) -> list[int]:
-        keys = [rows[key] for key in self._spec.keys]
-        columns = keys or [pl.repeat(0, rows.height, dtype=pl.Int8, eager=True)]
-        slots, distinct = slots_of(columns, self._slots, lambda _: self._aggregation.new_slot())
+    def _add(self, rows: pl.DataFrame) -> list[Key]:
+        slots, keys = slots_of(
+            rows, self._spec.keys, self._slots, lambda _: self._aggregation.new_slot()
+        )
         self._aggregation.add(slots, rows)
         if self._time is not None:
             newest = (
@@ -264,54 +376,19 @@ class _WholeLogic(Logic):
             )
             for slot, time in newest.rows():
                 self._times[slot] = max(time, self._times.get(slot, START))
-        return distinct
+        return keys
 
-    def _rows(self, found: Sequence[tuple[Key, int]]) -> pl.DataFrame | None:
+    def _rows(self, found: Sequence[Key]) -> pl.DataFrame | None:
         if not found:
             return None
         keys, time = self._spec.keys, self._time
-        slots = [slot for _, slot in found]
+        slots = [self._slots[key] for key in found]
         times = None if time is None else [self._times[slot] for slot in slots]
         values = self._aggregation.result(slots)
-        groups = [key for key, _ in found]
-        rows = window_rows(self._place.schema, keys, groups, None, times, values)
+        rows = window_rows(self._place.schema, keys, found, None, times, values)
         first = [GROUP, *keys] if time is None else [time, GROUP, *keys]
         rows = canonical(with_group(rows, keys), first).drop(GROUP)
         if self._spec.emit == "updates":
             rows = rows.with_columns(pl.lit(False).alias(DELETED))
+            return hide(rows, pl.lit(START))
         return hide(rows, pl.lit(START) if time is None else microseconds_of(time))
-
-
-def window_schema(
-    schema: Schema,
-    keys: Sequence[str],
-    window: HoppingWindow | WholeWindow,
-    aggregates: Sequence[Incremental | Buffered],
-    emit: Emit,
-) -> Schema:
-    """Return the schema of window rows: keys, start, end, event time, aggregates.
-
-    Windows without bounds (whole) have no start and end. Raises `SchemaError` where an aggregate
-    takes a name that is already there.
-    """
-    columns = [(key, schema.dtype(key)) for key in keys]
-    bounded = isinstance(window, HoppingWindow)
-    if bounded:
-        columns += [("start", WINDOW_TIME), ("end", WINDOW_TIME)]
-    if schema.event_time is not None:
-        columns.append((schema.event_time, schema.dtype(schema.event_time)))
-    columns += [(aggregate.name, aggregate.dtype) for aggregate in aggregates]
-    names = [name for name, _ in columns]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise SchemaError(
-            f"window rows would have {', '.join(twice)} twice (they have the keys, start, end and "
-            f"the event time); call the aggregate or the key something else"
-        )
-    key = (*keys, "start") if bounded else tuple(keys)
-    return Schema(
-        tuple(columns),
-        event_time=schema.event_time,
-        site=schema.site if schema.site in keys else None,
-        key=key if emit == "updates" else None,
-    )

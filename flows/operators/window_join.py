@@ -44,8 +44,8 @@ class WindowJoin:
     def __post_init__(self) -> None:
         if not 0 < self.every <= self.size:
             raise SchemaError(
-                f"windows of {self.size} µs that begin every {self.every} µs; both must be positive "
-                f"and the step not longer than the window, or rows would fall between windows"
+                f"windows of {self.size} µs that begin every {self.every} µs; both must be "
+                f"positive and the step not longer than the window, or rows would be lost"
             )
 
     @property
