@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         SettingsError,
         WorkerError,
     )
-    from headwater.flows.event import Event, EventTime, Field, Site, Unit
-    from headwater.flows.flow import Flow, Operator
+    from headwater.flows.event import Event, EventTime, Field, Site, Unit, Width, Zone
+    from headwater.flows.flow import DeadLetter, Flow, Operator
     from headwater.flows.keyed import Fired, State, Timer
     from headwater.flows.settings import Settings
     from headwater.flows.stream import Keyed, Stream
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Aggregate": "headwater.flows.aggregates",
     "ConnectorError": "headwater.flows.errors",
+    "DeadLetter": "headwater.flows.flow",
     "Event": "headwater.flows.event",
     "EventTime": "headwater.flows.event",
     "ExpressionError": "headwater.flows.errors",
@@ -59,7 +60,9 @@ _HOMES = {
     "Stream": "headwater.flows.stream",
     "Timer": "headwater.flows.keyed",
     "Unit": "headwater.flows.event",
+    "Width": "headwater.flows.event",
     "WorkerError": "headwater.flows.errors",
+    "Zone": "headwater.flows.event",
     "approx_quantile": "headwater.flows.aggregates",
     "count": "headwater.flows.windows",
     "hopping": "headwater.flows.windows",
@@ -72,6 +75,7 @@ _HOMES = {
 __all__ = [
     "Aggregate",
     "ConnectorError",
+    "DeadLetter",
     "Event",
     "EventTime",
     "ExpressionError",
@@ -94,7 +98,9 @@ __all__ = [
     "Stream",
     "Timer",
     "Unit",
+    "Width",
     "WorkerError",
+    "Zone",
     "__version__",
     "approx_quantile",
     "count",

@@ -38,7 +38,16 @@ from ..flows.event import Event
 from ..flows.schema import Schema, schema_of
 from .samples import sample_rows
 
-__all__ = ["Bell", "Drained", "check_sink", "check_source", "drain", "sample_rows", "sink_context", "source_context"]
+__all__ = [
+    "Bell",
+    "Drained",
+    "check_sink",
+    "check_source",
+    "drain",
+    "sample_rows",
+    "sink_context",
+    "source_context",
+]
 
 _LIMITS = (1, 7, 10_000)
 _SECONDS = 10.0

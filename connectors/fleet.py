@@ -66,8 +66,10 @@ class Walk:
         self._schema = schema_of(event)
         self._fills = _fills(self._schema, fleet, site, event.__name__)
         self._floats = [n for n, t in self._schema.columns if t in (pl.Float64, pl.Float32)]
-        self._random = random.Random(f"{fleet.seed}/{site}")
-        self._salt = random.Random(f"{fleet.seed}/{site}/gaps").getrandbits(32)
+        # A stream of draws for each purpose: to add disorder changes no value.
+        draws = ("gaps", "disorder", "spikes", *(f"field {name}" for name in self._floats))
+        self._draws = {one: random.Random(f"{fleet.seed}/{site}/{one}") for one in draws}
+        self._salt = self._draws["gaps"].getrandbits(32)
         self._ticks = max(1, _BLOCK // fleet.devices)
         self._tick = 0
         self._late: pl.DataFrame | None = None
@@ -75,8 +77,8 @@ class Walk:
         self._total = None if fleet.rows is None else share + (site < rest)
         self._left = self._total
         self._ended = False
-        self._means = {name: self._wander(fleet.devices) for name in self._floats}
-        self._last = {name: self._wander(fleet.devices) for name in self._floats}
+        self._means = {name: self._wander(name, fleet.devices) for name in self._floats}
+        self._last = {name: self._wander(name, fleet.devices) for name in self._floats}
 
     def progress(self) -> float | None:
         """Return how much of the rows or the time is done, if there is an end."""
@@ -117,9 +119,9 @@ class Walk:
         at = fleet.start + pl.col(_TICK) * fleet.step
         frame = frame.with_columns(at.alias(_AT), at.alias(_DUE))
         if fleet.disorder:
-            delay = (self._uniform(count) * (fleet.disorder + 1)).cast(pl.Int64)
+            delay = (self._uniform("disorder", count) * (fleet.disorder + 1)).cast(pl.Int64)
             frame = frame.with_columns((frame[_DUE] + delay).alias(_DUE))
-        spike = self._uniform(count) < fleet.spikes if fleet.spikes else None
+        spike = self._uniform("spikes", count) < fleet.spikes if fleet.spikes else None
         kick = self._kick(count) if fleet.spikes else None
         frame = frame.with_columns(
             pl.lit(False).alias(_SPIKE) if spike is None else spike.alias(_SPIKE)
@@ -136,7 +138,7 @@ class Walk:
         before = pl.DataFrame(
             {_DEVICE: numbers(0, fleet.devices), "n": self._last[name], "first": True}
         )
-        steps = pl.DataFrame({_DEVICE: frame[_DEVICE], "n": self._wander(len(frame)) * 6.25})
+        steps = pl.DataFrame({_DEVICE: frame[_DEVICE], "n": self._wander(name, len(frame)) * 6.25})
         walk = (
             pl.concat([before, steps.with_columns(pl.lit(False).alias("first"))])
             .with_columns(pl.col("n").ewm_mean(alpha=_PULL, adjust=False).over(_DEVICE))
@@ -178,18 +180,19 @@ class Walk:
         self._late = rows.slice(first) if first < len(rows) else None
         return rows.slice(0, first)
 
-    def _uniform(self, count: int) -> pl.Series:
+    def _uniform(self, purpose: str, count: int) -> pl.Series:
         """Return numbers from 0 to 1 (not included), of 32 bits."""
-        return _drawn(self._random, count, pa.uint32()).cast(pl.Float64) * 2.0**-32
+        return _drawn(self._draws[purpose], count, pa.uint32()).cast(pl.Float64) * 2.0**-32
 
-    def _wander(self, count: int) -> pl.Series:
+    def _wander(self, name: str, count: int) -> pl.Series:
         """Return numbers with mean 0 and the standard deviation `noise`, nearly normal."""
-        parts = [_drawn(self._random, count, pa.int16()).cast(pl.Int32) for _ in range(4)]
+        rng = self._draws[f"field {name}"]
+        parts = [_drawn(rng, count, pa.int16()).cast(pl.Int32) for _ in range(4)]
         total = (parts[0] + parts[1] + parts[2] + parts[3] + 2).cast(pl.Float64)
         return total * (self._fleet.noise * 3.0**0.5 / 2**16)
 
     def _kick(self, count: int) -> pl.Series:
-        push = self._uniform(count) * 40.0 - 20.0
+        push = self._uniform("spikes", count) * 40.0 - 20.0
         return push + push.sign() * 10.0
 
 

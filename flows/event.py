@@ -102,6 +102,11 @@ def _check_default(owner: str, name: str, default: object) -> None:
     if isinstance(default, dataclasses.Field):
         raise SchemaError(f"{owner}.{name}: use hw.Field(...), not dataclasses.field(...)")
     if isinstance(default, FieldInfo):
+        alias = default.alias or name
+        if not alias.isidentifier() or keyword.iskeyword(alias) or alias.startswith("_"):
+            raise SchemaError(
+                f"{owner}.{name}: alias {alias!r} cannot name a parameter; use validation_alias="
+            )
         if default.default_factory_takes_validated_data:
             raise SchemaError(f"{owner}.{name}: a default_factory takes no argument")
         default = None if default.default is PydanticUndefined else default.default
@@ -122,18 +127,23 @@ def _check_body(owner: str, namespace: Mapping[str, Any]) -> None:
             )
 
 
+def _parameter(name: str, default: object) -> str:
+    """What `__init__` calls a field: its `alias`, as type checkers understand the word."""
+    return default.alias or name if isinstance(default, FieldInfo) else name
+
+
 def _signature(name: str, scope: dict[str, Any], default: object) -> tuple[str, str]:
     """The parameter of a field in the generated `__init__`, and the value it stores."""
-    factory = None
+    given, factory = _parameter(name, default), None
     if isinstance(default, FieldInfo):
         factory, default = default.default_factory, default.default
     if factory is not None:
         scope[f"_make_{name}"] = factory
-        return f"{name}=_missing", f"_make_{name}() if {name} is _missing else {name}"
+        return f"{given}=_missing", f"_make_{name}() if {given} is _missing else {given}"
     if default is PydanticUndefined or default is Ellipsis:
-        return name, name
+        return given, given
     scope[f"_default_{name}"] = default
-    return f"{name}=_default_{name}", name
+    return f"{given}=_default_{name}", given
 
 
 def _write_methods(cls: EventMeta) -> None:
@@ -336,7 +346,10 @@ class Event(metaclass=EventMeta):
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed. Raises TypeError for a name that is no field."""
         values = {name: getattr(self, name) for name in type(self).__event_names__}
-        return type(self)(**(values | changes))
+        for name in changes.keys() - values.keys():
+            raise TypeError(f"{type(self).__name__}.replace() got an unexpected field '{name}'")
+        copy: Self = _restore(type(self), values | changes)
+        return copy
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
@@ -369,7 +382,8 @@ class Event(metaclass=EventMeta):
 
 
 def _restore(cls: type[Event], values: dict[str, Any]) -> Any:
-    return cls(**values)
+    defaults = cls.__event_defaults__
+    return cls(**{_parameter(name, defaults.get(name)): value for name, value in values.items()})
 
 
 @once_per_class

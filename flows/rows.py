@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from .errors import SchemaError
 from .event import Event
-from .schema import FieldType, conform, field_types, once_per_class, schema_of
+from .schema import LONGEST, FieldType, conform, field_types, once_per_class, schema_of
 
 __all__ = ["checked_frame", "constant", "events_of", "frame_of", "shown"]
 
@@ -126,7 +126,7 @@ def _one_time(kept: FieldType, value: time) -> time:
 
 
 def _one_duration(kept: FieldType, value: timedelta) -> timedelta:
-    if not -(1 << 63) <= value // _MICROSECOND < 1 << 63:
+    if abs(value) > LONGEST:
         raise _refuse("Value should be at most 292 000 years", value)
     return value
 
@@ -196,7 +196,7 @@ def _column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
     kinds = set(map(type, values))
     if kept.nullable:
         kinds.discard(type(None))
-    if kept.kind in ("event", "time") or not kinds <= _exact(kept):
+    if kept.kind in ("event", "time", "duration") or not kinds <= _exact(kept):
         raise _Misfit("type")
     try:
         return _BUILD.get(kept.kind, _plain_column)(kept, values)
@@ -206,7 +206,7 @@ def _column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
 
 def _exact(kept: FieldType) -> set[type]:
     if kept.kind == "float":
-        return {float, int}
+        return {float}
     if kept.kind == "literal":
         return set(map(type, kept.of))
     return {kept.of} if kept.kind == "enum" else {_WANTED[kept.kind][0]}
@@ -214,12 +214,6 @@ def _exact(kept: FieldType) -> set[type]:
 
 def _plain_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
     return pl.Series(values, dtype=kept.polars, strict=True)
-
-
-def _float_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
-    if int in set(map(type, values)):
-        values = [None if value is None else float(value) for value in values]
-    return _plain_column(kept, values)
 
 
 def _datetime_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
@@ -260,10 +254,8 @@ def _list_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
 
 
 _BUILD: dict[str, Callable[[FieldType, Sequence[Any]], pl.Series]] = {
-    "float": _float_column,
     "datetime": _datetime_column,
     "enum": _enum_column,
-    "duration": _arrow_column,
     "decimal": _arrow_column,
     "literal": _literal_column,
     "list": _list_column,

@@ -59,6 +59,7 @@ Kind = Literal[
 ]  # fmt: skip
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST = timedelta(days=106_751_990)  # what 64 bits of µs hold, in whole days
 SECONDS_TO = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _NUMBER = re.compile(r"\s*[-+]?\d{1,30}(\.\d{1,30})?\s*$")
 
@@ -193,7 +194,7 @@ def _in_utc(value: datetime) -> datetime:
 
 
 def _fits_micros(value: timedelta) -> timedelta:
-    if abs(value // timedelta(microseconds=1)) >= 1 << 63:
+    if abs(value) > LONGEST:
         raise PydanticCustomError("duration_range", "Input should be at most 292 000 years")
     return value
 

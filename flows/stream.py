@@ -230,6 +230,10 @@ class Stream(Generic[T]):
         """Cut the whole stream, as one key, into windows; see `Keyed.window`."""
         return Keyed(self, ()).window(window, lateness=lateness, emit=emit)
 
+    def top(self, k: int, *, by: str, descending: bool = True) -> Stream[Any]:
+        """Keep the k best rows so far, as an upsert stream by `rank`; see `Keyed.top`."""
+        return Keyed(self, ()).top(k, by=by, descending=descending)
+
     def changes(self) -> Stream[Any]:
         """Turn an upsert stream into an append stream with a column `change`.
 

@@ -71,7 +71,8 @@ class Feed:
 
     def split(self) -> tuple[list[tuple[int, Row]], list[tuple[int, Row]]]:
         """The rows that are on time and those that are late, each with its origin."""
-        on_time, late = [], []
+        on_time: list[tuple[int, Row]] = []
+        late: list[tuple[int, Row]] = []
         for origin, (row, mark) in enumerate(zip(self.rows, self.watermarks(), strict=False)):
             (late if row[str(self.schema.event_time)] < mark else on_time).append((origin, row))
         return on_time, late
@@ -183,7 +184,8 @@ def interleaved(
     left: Sequence[Batch], right: Sequence[Batch], choices: Sequence[bool]
 ) -> list[tuple[int, Batch]]:
     """Merge the batches of two inputs, taking the right one where a choice is true."""
-    sides, steps, picks = [list(left), list(right)], [], iter(choices)
+    sides, picks = [list(left), list(right)], iter(choices)
+    steps: list[tuple[int, Batch]] = []
     while sides[0] and sides[1]:
         port = int(next(picks, len(steps) % 2))
         steps.append((port, sides[port].pop(0)))

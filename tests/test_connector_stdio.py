@@ -51,14 +51,17 @@ def test_sources_conform() -> None:
     check_source(stdio.json_lines(stream=lambda: given(lines)), Pair, PAIRS)
     texts = pl.DataFrame({"text": ["one", "", "two"]})
     check_source(stdio.text(stream=lambda: given(b"one\n\ntwo\n")), Line, texts)
-    check_source(stdio.text(stream=lambda: given(b"")), Line, pl.DataFrame(schema={"text": pl.String}))
+    check_source(
+        stdio.text(stream=lambda: given(b"")), Line, pl.DataFrame(schema={"text": pl.String})
+    )
     assert not stdio.text().rewinds
 
 
 def test_a_pipe_waits_and_wakes() -> None:
     ours, theirs = os.pipe()
     bell = Bell()
-    source = stdio.text(stream=lambda: os.fdopen(ours, "rb", buffering=0))
+    pipe = cast(BinaryIO, os.fdopen(ours, "rb", buffering=0))
+    source = stdio.text(stream=lambda: pipe)
     reader = source.open("stdin", source_context(Line, bell))
     assert Signal.WAIT is reader.read(10)
     os.write(theirs, b"one\ntw")
@@ -76,6 +79,7 @@ def test_a_pipe_waits_and_wakes() -> None:
             texts += found.rows["text"].to_list()
     assert ["two"] == texts
     reader.close()
+    pipe.close()
 
 
 def test_much_input_is_bounded_and_complete() -> None:

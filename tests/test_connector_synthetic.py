@@ -55,9 +55,7 @@ def test_exactly_so_many_rows_over_the_sites() -> None:
 
 def test_order_names_and_counters() -> None:
     start = datetime(2025, 5, 5, 12, tzinfo=UTC)
-    found = rows_of(
-        synthetic.sensors(devices=2, sites=2, rate="10s", duration="25s", start=start)
-    )
+    found = rows_of(synthetic.sensors(devices=2, sites=2, rate="10s", duration="25s", start=start))
     ats = [start + timedelta(seconds=10 * n) for n in range(3) for _ in range(2)]
     for site, rows in enumerate(found, start=1):
         assert ats == rows["at"].to_list()

@@ -58,7 +58,7 @@ def _oracle(spec: IntervalJoin, left: Feed, right: Feed) -> list[Expected]:
 
 
 _SPECS = st.builds(
-    lambda keys, reach, how: IntervalJoin(keys, "at", "on", *reach, how),
+    lambda keys, reach, how: IntervalJoin(keys, "at", "on", reach[0], reach[1], how),
     st.sampled_from([("k",), ("k", "j"), ("j",)]),
     st.sampled_from([(0, 0), (5, 0), (0, 5), (7, 3), (-2, 6), (9, -4), (-5, 5)]),
     st.sampled_from(["inner", "left", "full"]),

@@ -61,7 +61,7 @@ def _oracle(spec: WindowJoin, left: Feed, right: Feed) -> list[Expected]:
 
 
 _SPECS = st.builds(
-    lambda keys, window, how: WindowJoin(keys, "at", "on", *window, how),
+    lambda keys, window, how: WindowJoin(keys, "at", "on", window[0], window[1], window[2], how),
     st.sampled_from([("k",), ("k", "j"), ("j",)]),
     st.sampled_from([(10, 10, 0), (10, 10, 3), (10, 5, 0), (10, 3, 1), (7, 7, 6), (1, 1, 0)]),
     st.sampled_from(["inner", "left", "full"]),

@@ -136,9 +136,7 @@ def test_a_type_without_column_is_refused_with_advice(annotation: Any, message: 
         schema_of(cls)
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: Unit("m"), lambda: Zone("Rome/Europe"), lambda: Width(7)]
-)
+@pytest.mark.parametrize("make", [lambda: Unit("m"), lambda: Zone("Rome/Europe"), lambda: Width(7)])
 def test_a_mark_that_means_nothing_is_refused(make: Any) -> None:
     with pytest.raises(SchemaError, match=r"hw\."):
         make()

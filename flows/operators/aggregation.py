@@ -65,7 +65,7 @@ class _Slots:
         if not self._inputs:
             return [None] * len(self._folds)
         found = rows.with_columns(self._inputs)
-        return [found[name] if name in found else None for name in _names(len(self._folds))]
+        return [_column(found, name) for name in _names(len(self._folds))]
 
 
 class Aggregation(_Slots):
@@ -143,6 +143,10 @@ class RunningAggregation(_Slots):
         found = [fold.running(slots, values) for fold, values in folded]
         named = zip(_names(len(found)), found, strict=True)
         return pl.DataFrame([column.alias(name) for name, column in named]).select(self._finish)
+
+
+def _column(rows: pl.DataFrame, name: str) -> pl.Series | None:
+    return rows[name] if name in rows.columns else None
 
 
 def _names(count: int) -> list[str]:

@@ -137,6 +137,8 @@ def _one_by_one(
             if step.kind == "select"
             else seen.with_columns(*step.expressions)
         )
+        if made.height != rows.height:  # nothing but constants was selected
+            made = pl.concat([made] * rows.height)
         rows = made.hstack(rows.select(kept))
     return rows
 

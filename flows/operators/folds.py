@@ -261,10 +261,8 @@ class _Moments:
 
     def _finished(self, squares: pl.Series, counts: pl.Series) -> pl.Series:
         ddof = int(self._part.parameters[0])
-        found = pl.when(counts > ddof).then(squares / (counts - ddof))
-        if self._part.kind == "std":
-            found = found.sqrt()
-        return self._part.column("", pl.select(found).to_series())
+        variances = pl.select(pl.when(counts > ddof).then(squares / (counts - ddof))).to_series()
+        return self._part.column("", variances.sqrt() if self._part.kind == "std" else variances)
 
     def reset(self, slots: Sequence[int]) -> None:
         _reset(slots, self._counts, self._seen, self._means, self._squares)
@@ -341,10 +339,7 @@ class _Ends:
     def add(self, slots: pa.Array, values: pl.Series | None, rows: pl.DataFrame) -> None:
         assert values is not None
         columns = [pl.Series(SLOT, slots), values.alias(_VALUE)]
-        if self._time is None:
-            frame = pl.DataFrame(columns)
-        else:
-            frame = rows.with_columns(columns)
+        frame = pl.DataFrame(columns) if self._time is None else rows.with_columns(columns)
         if self._skip_nulls:
             frame = frame.filter(pl.col(_VALUE).is_not_null())
         frame = self._reduced(frame)

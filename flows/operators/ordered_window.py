@@ -26,9 +26,10 @@ from ..windows import CountWindow, SessionWindow, SlidingWindow
 from .aggregation import Aggregation
 from .ordered import GROUP, OrderedBuffer, canonical, microseconds_of, with_group
 from .slots import Key, codes_of
-from .window import Emit, aggregated_schema, delayed, instants, window_rows
+from .spans import Span, segments, spans_of
+from .window import WINDOW_TIME, Emit, aggregated_schema, delayed, window_rows
 
-__all__ = ["OrderedWindow", "Span", "ordered_window_schema", "segments", "spans_of"]
+__all__ = ["OrderedWindow", "ordered_window_schema"]
 
 _EXPLODED: Final = 1 << 18
 """Rows of sliding windows that are folded at once."""
@@ -101,59 +102,6 @@ def ordered_window_schema(
     return replace(made, key=(*keys, "start")) if emit == "updates" else made
 
 
-@dataclass(slots=True)
-class Span:
-    """A window of one key in the making; times in µs."""
-
-    key: Key
-    slot: int
-    first: int
-    last: int
-    rows: int = 0
-
-
-def segments(
-    codes: pa.Array, times: pl.Series, lasts: Sequence[int | None], gap: int
-) -> pl.DataFrame:
-    """Cut each key's rows where the time since the row before is `gap` or more.
-
-    Returns `code`, `part`, `time`: part 0 goes on from `lasts` (the last time of each code, None
-    for a new key), the others are counted from 1. Times do not fall.
-    """
-    frame = pl.DataFrame([pl.Series("code", codes), times.alias("time")])
-    before = pl.Series("last", lasts, dtype=pl.Int64)
-    return frame.with_columns(
-        pl.coalesce(
-            pl.col("time").shift(1).over("code"), before.gather(frame["code"])
-        ).alias("last")
-    ).select(
-        "code",
-        (pl.col("last").is_null() | (pl.col("time") - pl.col("last") >= gap))
-        .cast(pl.Int64).cum_sum().over("code").alias("part"),
-        "time",
-    )  # fmt: skip
-
-
-def spans_of(parts: pl.DataFrame) -> tuple[pa.Array, Iterator[tuple[int, int, int, int, int]]]:
-    """Number the (code, part) pairs; return each row's number, and what there is of each pair.
-
-    That is (code, part, first time, last time, rows), in the order of their first rows.
-    """
-    numbers, pairs = codes_of(parts, ["code", "part"])
-    found = (
-        parts.select("time", pl.Series("number", numbers))
-        .group_by("number", maintain_order=True)
-        .agg(
-            pl.col("time").first().alias("first"),
-            pl.col("time").last().alias("last"),
-            pl.len().alias("rows"),
-        )
-        .select("first", "last", "rows")
-    )
-    both = zip(pairs, found.iter_rows(), strict=True)
-    return numbers, ((code, part, *bounds) for (code, part), bounds in both)
-
-
 class _OrderedLogic(Logic):
     """Takes rows in order and gives rows of windows."""
 
@@ -190,9 +138,7 @@ class _OrderedLogic(Logic):
         output.batches.append(Batch(rows, passed))
         return output
 
-    def _advance(
-        self, rows: pl.DataFrame | None, before: int, passed: int
-    ) -> pl.DataFrame | None:
+    def _advance(self, rows: pl.DataFrame | None, before: int, passed: int) -> pl.DataFrame | None:
         """Take rows in order; time has come from `before` to `passed`."""
         raise NotImplementedError  # pragma: no cover - every window defines it
 
@@ -226,18 +172,17 @@ class _OrderedLogic(Logic):
 
 
 class _SessionLogic(_OrderedLogic):
-    __slots__ = ("_ends", "_gap", "_open")
+    __slots__ = ("_ends", "_gap", "_made", "_open")
 
     def __init__(self, spec: OrderedWindow, gap: int, place: Place) -> None:
         super().__init__(spec, place)
         self._gap = gap
         self._open: dict[Key, Span] = {}
-        self._ends: list[tuple[int, int]] = []
-        """A heap of (end, slot) of open sessions; an end may have moved on since."""
+        self._ends: list[tuple[int, int, Span]] = []
+        """A heap of (end, number, session); an end may have moved on since."""
+        self._made = 0
 
-    def _advance(
-        self, rows: pl.DataFrame | None, before: int, passed: int
-    ) -> pl.DataFrame | None:
+    def _advance(self, rows: pl.DataFrame | None, before: int, passed: int) -> pl.DataFrame | None:
         closed: list[Span] = []
         touched: list[Span] = []
         if rows is not None:
@@ -270,7 +215,8 @@ class _SessionLogic(_OrderedLogic):
                 if span is not None:
                     closed.append(span)
                 span = self._open[key] = Span(key, self._aggregation.new_slot(), first, last)
-                heapq.heappush(self._ends, (last + self._gap, span.slot))
+                self._made += 1
+                heapq.heappush(self._ends, (last + self._gap, self._made, span))
             touched.append(span)
         slots = pa.array([span.slot for span in touched], pa.int64())
         self._aggregation.add(pc.take(slots, numbers), rows)
@@ -278,8 +224,14 @@ class _SessionLogic(_OrderedLogic):
 
     def _end(self, passed: int, closed: list[Span]) -> None:
         """Add to `closed` the sessions that no row can join any more."""
-        gone = [key for key, span in self._open.items() if span.last + self._gap <= passed]
-        closed.extend(self._open.pop(key) for key in gone)
+        while self._ends and self._ends[0][0] <= passed:
+            _, number, span = heapq.heappop(self._ends)
+            if self._open.get(span.key) is not span:
+                continue  # another session of the key has followed
+            if span.last + self._gap > passed:
+                heapq.heappush(self._ends, (span.last + self._gap, number, span))
+                continue
+            closed.append(self._open.pop(span.key))
 
     def _updates(self, touched: Sequence[Span], before: int) -> pl.DataFrame:
         """Return the present rows of sessions; they stand where time was before."""
@@ -297,9 +249,7 @@ class _CountLogic(_OrderedLogic):
         self._size = size
         self._open: dict[Key, Span] = {}
 
-    def _advance(
-        self, rows: pl.DataFrame | None, before: int, passed: int
-    ) -> pl.DataFrame | None:
+    def _advance(self, rows: pl.DataFrame | None, before: int, passed: int) -> pl.DataFrame | None:
         made: list[pl.DataFrame] = []
         full = [] if rows is None else self._add(rows)
         if full and self._time is None:
@@ -327,10 +277,10 @@ class _CountLogic(_OrderedLogic):
         )
         spans: list[Span] = []
         for code, part, first, last, count in found:
-            span = self._open.get(keys[code]) if part == 0 else None
-            if span is None:
-                span = Span(keys[code], self._aggregation.new_slot(), first, last)
-                self._open[span.key] = span
+            key = keys[code]
+            if part or key not in self._open:
+                self._open[key] = Span(key, self._aggregation.new_slot(), first, last)
+            span = self._open[key]
             span.last, span.rows = last, span.rows + count
             spans.append(span)
         slots = pa.array([span.slot for span in spans], pa.int64())
@@ -359,9 +309,7 @@ class _SlidingLogic(_OrderedLogic):
         kept = 0 if self._history is None else self._history.height
         return kept + self._buffer.held_rows
 
-    def _advance(
-        self, rows: pl.DataFrame | None, before: int, passed: int
-    ) -> pl.DataFrame | None:
+    def _advance(self, rows: pl.DataFrame | None, before: int, passed: int) -> pl.DataFrame | None:
         made = None
         if rows is not None:
             known = 0 if self._history is None else self._history.height
@@ -375,36 +323,57 @@ class _SlidingLogic(_OrderedLogic):
 
     def _slide(self, seen: pl.DataFrame, known: int) -> pl.DataFrame:
         """Return a row for each (key, time) of the rows after the first `known`."""
-        windows = _windows(codes_of(seen, self._spec.keys)[0], self._times(seen), self._size)
-        asked = windows.filter(pl.col("place") >= known)
-        values = concatenated(list(self._folded(seen, windows["place"], asked)))
-        time = self._time
+        keys, time, schema = self._spec.keys, self._time, self._place.schema
         assert time is not None
-        times = asked["time"]
-        keys = seen.select(self._spec.keys)[asked["place"]]
+        order, windows = _windows(codes_of(seen, keys)[0], self._times(seen), self._size)
+        windows = windows.filter(pl.col("place") >= known)
+        values = concatenated(list(self._folded(seen.drop(HIDDEN)[order], windows)))
+        found, times = seen[windows["place"]], windows["time"]
         columns = [
-            *keys.iter_columns(),
-            instants("start", (times - self._size).to_list()),
-            instants("end", (times + 1).to_list()),
-            instants(time, times.to_list(), self._place.schema.dtype(time)),
+            *(found[key] for key in keys),
+            (times - self._size).alias("start").cast(WINDOW_TIME),
+            (times + 1).alias("end").cast(WINDOW_TIME),
+            times.alias(time).cast(schema.dtype(time)),
             *values.iter_columns(),
         ]
-        rows = pl.DataFrame(columns).select(self._place.schema.names)
-        rows = canonical(with_group(rows, self._spec.keys), [time, GROUP, *self._spec.keys])
-        return hide(rows.drop(GROUP), microseconds_of(time))
+        rows = with_group(pl.DataFrame(columns).select(schema.names), keys)
+        rows = canonical(rows, [time, GROUP, *keys]).drop(GROUP)
+        return hide(rows, microseconds_of(time))
 
-    def _folded(
-        self, seen: pl.DataFrame, order: pl.Series, asked: pl.DataFrame
-    ) -> Iterator[pl.DataFrame]:
-        """Yield the aggregates of the windows asked for, so many at once as fit."""
-        seen = seen.drop(HIDDEN)
-        for begin, end in _chunks((asked["to"] - asked["from"]).to_list()):
-            part = asked[begin:end].with_row_index("slot")
+    def _folded(self, ordered: pl.DataFrame, windows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Yield the aggregates of windows over rows sorted by key, so many at once as fit."""
+        for begin, end in _chunks((windows["to"] - windows["from"]).to_list()):
+            part = windows[begin:end].with_columns(pl.int_range(pl.len()).alias("slot"))
             rows = part.select("slot", pl.int_ranges("from", "to").alias("row")).explode("row")
             aggregation = Aggregation(self._spec.aggregates, None)
             slots = aggregation.new_slots(part.height)
-            aggregation.add(rows["slot"].cast(pl.Int64).to_arrow(), seen[order[rows["row"]]])
+            aggregation.add(rows["slot"].to_arrow(), ordered[rows["row"]])
             yield aggregation.result(slots)
+
+
+def _windows(codes: pa.Array, times: pl.Series, size: int) -> tuple[pl.Series, pl.DataFrame]:
+    """Return the order that sorts rows by key, and a window for each distinct (key, time).
+
+    A window is (code, time, place, from, to): its newest rows begin at `place` before the sort,
+    all its rows are at from..to after it. Times do not fall.
+    """
+    frame = pl.DataFrame([pl.Series("code", codes), times.alias("time")])
+    frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
+    frame = frame.sort("code", maintain_order=True)
+    runs = (
+        frame.group_by("code", "time", maintain_order=True)
+        .agg(pl.col("place").first(), pl.len().cast(pl.Int64).alias("rows"))
+        .with_columns(
+            pl.col("rows").cum_sum().alias("to"),
+            (pl.col("time") - size).alias("before"),
+        )
+        .with_columns((pl.col("to") - pl.col("rows")).min().over("code").alias("begin"))
+    )
+    passed = runs.select("code", "time", pl.col("to").alias("from"))
+    found = runs.drop("rows").join_asof(
+        passed, left_on="before", right_on="time", by="code", check_sortedness=False
+    )
+    return frame["place"], found.with_columns(pl.coalesce("from", "begin").alias("from"))
 
 
 def _chunks(sizes: Sequence[int]) -> Iterable[tuple[int, int]]:

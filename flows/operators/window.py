@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import polars as pl
@@ -23,7 +23,7 @@ from ..clock import Clock
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema
-from ..windows import HoppingWindow, WholeWindow, Window
+from ..windows import HoppingWindow, WholeWindow
 from .aggregation import Aggregation
 from .ordered import GROUP, canonical, microseconds_of, with_group
 from .slots import Key, key_columns, slots_of
@@ -84,15 +84,17 @@ def window_schema(
     end - 1 µs under the input's event-time name. Raises SchemaError.
     """
     whole = isinstance(window, WholeWindow)
-    if not whole and window.time == "event" and schema.event_time is None:
-        raise _no_event_time(window, schema)
+    timed = isinstance(window, HoppingWindow) and window.time == "event"
+    if timed and schema.event_time is None:
+        raise SchemaError(
+            f"a {window} window needs event time, and the stream has none: "
+            f"{', '.join(schema.names)}; give its event a field of type hw.EventTime, and keep "
+            f"that column in select"
+        )
     made = aggregated_schema(schema, keys, aggregates, bounds=not whole)
     if emit == "close":
         return made
-    return Schema(
-        made.columns, made.event_time, made.site,
-        key=tuple(keys) if whole else (*keys, "start"), nullable=made.nullable,
-    )  # fmt: skip
+    return replace(made, key=tuple(keys) if whole else (*keys, "start"))
 
 
 def aggregated_schema(
@@ -149,13 +151,6 @@ def _may_be_null(aggregate: Incremental | Buffered) -> bool:
         return True
     plain = aggregate.finish.meta.undo_aliases().meta.eq(pl.col("__0"))
     return not plain or aggregate.parts[0].kind not in ("len", "count", "sum")
-
-
-def _no_event_time(window: Window, schema: Schema) -> SchemaError:
-    return SchemaError(
-        f"a {window} window needs event time, and the stream has none: {', '.join(schema.names)}; "
-        f"give its event a field of type hw.EventTime, and keep that column in select"
-    )
 
 
 def delayed(watermark: int, lateness: int) -> int:
