@@ -6,6 +6,7 @@ import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,6 +55,7 @@ class FileBlocks(Blocks):
     def __init__(self, found: Found) -> None:
         self._name = found.name
         self._file: BinaryIO
+        self._read: Callable[[int], bytes]
         try:
             self._file = Path(found.path).open("rb", buffering=0)  # noqa: SIM115 - kept open
             self._size = os.fstat(self._file.fileno()).st_size

@@ -126,7 +126,9 @@ def drain(
 def _drained(
     reader: Reader, schema: Schema, bell: Bell, limit: int, most: int | None, seconds: float
 ) -> Drained:
-    rows, offsets, dead = [schema.empty()], [pl.Series("offset", [], dtype=pl.Int64)], []
+    rows = [schema.empty()]
+    offsets = [pl.Series("offset", [], dtype=pl.Int64)]
+    dead: list[Dead] = []
     last: int | None = None
     count = 0
     while most is None or count < most:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
+from polars.datatypes import DataTypeClass
 
 from ..flows.errors import ConnectorError
 from ..flows.schema import Schema
@@ -132,8 +133,8 @@ def _holds_bytes(dtype: pl.DataType) -> bool:
     return dtype == pl.Binary
 
 
-def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
+def _instance(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
+    return cast(pl.DataType, dtype() if isinstance(dtype, DataTypeClass) else dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,8 @@ class Walk:
 
     def _kick(self, count: int) -> pl.Series:
         push = self._uniform("spikes", count) * 40.0 - 20.0
-        return push + push.sign() * 10.0
+        kicked: pl.Series = push + push.sign() * 10.0
+        return kicked
 
 
 def _drawn(rng: random.Random, count: int, dtype: pa.DataType) -> pl.Series:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from typing import cast
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from ..flows.schema import Schema
 
@@ -24,6 +26,7 @@ _TEXTS = (
     "-1",
     "x" * 300,
 )
+_BITS = ((pl.Int8, 7), (pl.Int16, 15), (pl.Int32, 31))
 _START = datetime(2024, 2, 28, 23, 59, 59, 999_999)
 
 
@@ -61,7 +64,7 @@ def _plain(dtype: pl.DataType, rng: random.Random) -> object:
     if dtype.is_float():
         return rng.choice([0.0, -0.0, 0.1, 1e-300, -18.25, 1e300, rng.uniform(-50, 50)])
     if dtype.is_integer():
-        bits = {pl.Int8: 7, pl.Int16: 15, pl.Int32: 31}.get(type(dtype), 63)
+        bits = next((n for one, n in _BITS if dtype == one), 63)
         low = 0 if dtype.is_unsigned_integer() else -(2**bits)
         return rng.choice([0, low, 2**bits - 1, rng.randrange(100)])
     if dtype == pl.Boolean:
@@ -79,5 +82,5 @@ def _plain(dtype: pl.DataType, rng: random.Random) -> object:
     raise ValueError(f"no sample for a column of {dtype}")
 
 
-def _instance(dtype: pl.DataType | type[pl.DataType]) -> pl.DataType:
-    return dtype() if isinstance(dtype, type) else dtype
+def _instance(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
+    return cast(pl.DataType, dtype() if isinstance(dtype, DataTypeClass) else dtype)

@@ -33,7 +33,9 @@ from ..flows.errors import HeadwaterError, WorkerError
 from ..flows.graph import Edge, Graph, Node, SinkSpec, SourceSpec
 from ..flows.merge import Merge
 from ..flows.operators.lookup import LookupJoin
+from ..flows.operators.window import WindowAggregate
 from ..flows.stages import partitions
+from ..flows.windows import WholeWindow
 from .flowfile import load_flow
 
 __all__ = ["Spread"]
@@ -214,8 +216,19 @@ class Spread:
     def _merge(self, node: str, port: int) -> Merge:
         merge = self._merges.get((node, port))
         if merge is None:
-            merge = self._merges[node, port] = Merge(len(self._connections))
+            edge = self._graph.node(node).inputs[port]
+            in_order = self._graph.timed(edge.node) or self._from_whole(edge)
+            merge = Merge(len(self._connections), in_order=in_order)
+            self._merges[node, port] = merge
         return merge
+
+    def _from_whole(self, edge: Edge) -> bool:
+        """Whether rows come at the end of the stream alone, so that worker may follow worker."""
+        node = self._graph.node(edge.node)
+        if isinstance(node.spec, WindowAggregate):
+            return isinstance(node.spec.window, WholeWindow) and node.spec.emit == "close"
+        inside = node.id in self._plan.workers and node.keys is None
+        return inside and all(self._from_whole(before) for before in node.inputs)
 
     def _handle(self, made: Step, step: Step) -> None:
         """Bring what was made to the workers, to the operators here, or to the outside."""

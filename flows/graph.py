@@ -37,6 +37,8 @@ class Place:
     seed: int
     on_error: OnError = "dead"
     settings: object = None
+    timed: bool = True
+    """Whether all rows come from sources with event time, so that watermarks move."""
 
 
 class Spec(Protocol):
@@ -121,9 +123,23 @@ class Graph:
     """µs for which a reader may hold rows to make a batch larger."""
     settings: Any = None
     _by_id: Mapping[str, Node] = field(init=False, repr=False, compare=False)
+    _timed: Mapping[str, bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_id", {node.id: node for node in self.nodes})
+        timed: dict[str, bool] = {}
+        for node in self.nodes:
+            if isinstance(node.spec, SourceSpec):
+                timed[node.id] = node.schema.event_time is not None
+            else:
+                timed[node.id] = all(
+                    timed[edge.node] and edge.output != "dead" for edge in node.inputs
+                )
+        object.__setattr__(self, "_timed", timed)
+
+    def timed(self, name: str) -> bool:
+        """Whether all rows of a node come from sources with event time."""
+        return self._timed[name]
 
     def node(self, name: str) -> Node:
         """Return the node of that id; raises KeyError."""

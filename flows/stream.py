@@ -392,8 +392,9 @@ class Keyed(Generic[T]):
         stream = self._stream
         stream.append_only("a running aggregate")
         aggregates = _aggregates(stream.schema, columns)
-        schema = running_schema(stream.schema, self._keys, aggregates)
-        spec = Running(self._keys, aggregates, None if ttl is None else microseconds(ttl))
+        span = None if ttl is None else microseconds(ttl)
+        schema = running_schema(stream.schema, self._keys, aggregates, span)
+        spec = Running(self._keys, aggregates, span)
         return stream._add(spec, schema, keys=self._keys)
 
     def deduplicate(self, *, within: Duration | None = None) -> Stream[T]:

@@ -271,7 +271,8 @@ class Runner:
                     )
                 ]
             )
-        context = SinkContext(node.operator, node.schema, self._clock, self._options.seed)
+        named = node.inputs[0].node if spec.make is None else node.operator
+        context = SinkContext(named, node.schema, self._clock, self._options.seed)
         self._writers[node.id] = sink.open(context)
         self._written[node.id] = 0
 

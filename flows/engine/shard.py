@@ -208,6 +208,7 @@ def _place(graph: Graph, node: Node, clock: Clock, seed: int, settings: Any) -> 
         seed,
         graph.on_error,
         settings,
+        graph.timed(node.id),
     )
 
 

@@ -48,8 +48,7 @@ class _RowFunctionLogic(Logic):
         self._spec = spec
         self._place = place
         self._call = call
-        timed = all(schema.event_time is not None for schema in place.inputs)
-        self._merge = Merge(len(spec.inputs), in_order=timed)
+        self._merge = Merge(len(spec.inputs), in_order=place.timed)
 
     def receive(self, port: int, batch: Batch) -> Output:
         if batch.rows is None:

@@ -22,7 +22,7 @@ class Union:
         return f"union of {self.inputs}"
 
     def build(self, place: Place) -> Logic:
-        return _UnionLogic(Merge(self.inputs, in_order=place.schema.event_time is not None))
+        return _UnionLogic(Merge(self.inputs, in_order=place.timed))
 
 
 class _UnionLogic(Logic):

@@ -1,0 +1,62 @@
+"""The dead letters that no operator of a flow reads: a JSON object a line, in a file."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+import polars as pl
+
+from ..flows.errors import ConnectorError
+
+__all__ = ["DeadLetters"]
+
+
+class DeadLetters:
+    """Appends dead letters to a file, which is made with the first of them.
+
+    A line has `operator`, `origin`, `reason`, and the input as `raw` if it is UTF-8, as
+    `raw_base64` if not.
+    """
+
+    __slots__ = ("_file", "count", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        """How many were written."""
+        self._file: TextIO | None = None
+
+    def bury(self, letters: pl.DataFrame) -> None:
+        """Append letters; raises `ConnectorError` if the file cannot be written."""
+        if letters.is_empty():
+            return
+        lines = "".join(_line(letter) for letter in letters.iter_rows(named=True))
+        try:
+            if self._file is None:
+                self._file = self.path.open("a", encoding="utf-8")
+            self._file.write(lines)
+            self._file.flush()
+        except OSError as error:
+            raise ConnectorError(
+                f"{self.path}: dead letters cannot be written: {error.strerror}; "
+                f"name another file with --dead"
+            ) from error
+        self.count += letters.height
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _line(letter: dict[str, Any]) -> str:
+    raw: bytes = letter["raw"] or b""
+    told = {name: letter[name] for name in ("operator", "origin", "reason")}
+    try:
+        told["raw"] = raw.decode()
+    except UnicodeDecodeError:
+        told["raw_base64"] = base64.b64encode(raw).decode("ascii")
+    return json.dumps(told, ensure_ascii=False) + "\n"
