@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,8 +53,7 @@ class Parquet(Columnar):
         file = pa.OSFile(path)
         parquet = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
         schema = parquet.schema_arrow
-        columns = [name for name in schema.names if name in names]
-        batches = parquet.iter_batches(ROWS, columns=columns, use_threads=False)
+        batches = parquet.iter_batches(ROWS, columns=_chosen(schema, names), use_threads=False)
         return Opened(schema, batches, parquet.metadata.num_rows, file.close)
 
 
@@ -75,9 +73,14 @@ class Ipc(Columnar):
         return Opened(stream.schema, _slices(iter(stream), names), None, file.close)
 
 
+def _chosen(schema: pa.Schema, names: frozenset[str]) -> list[str]:
+    """Return the columns to read: all, if one that is wanted may have another name."""
+    return [name for name in schema.names if name in names or not names <= set(schema.names)]
+
+
 def _slices(batches: Iterator[pa.RecordBatch], names: frozenset[str]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        wanted = batch.select([name for name in batch.schema.names if name in names])
+        wanted = batch.select(_chosen(batch.schema, names))
         for start in range(0, len(wanted), ROWS):
             piece = wanted.slice(start, ROWS)
             # The bytes are a stranger's: offsets that point outside would crash the process.
@@ -135,18 +138,12 @@ class ColumnReader(Reader):
 
     def _chunk(self, batch: pa.RecordBatch) -> Chunk:
         frame = pl.DataFrame(pl.from_arrow(batch))
-        frame = frame.with_columns(
-            [pl.col(n).cast(pl.String) for n, t in frame.schema.items() if t == pl.Categorical]
-            + [pl.lit(value).alias(name) for name, value in self._origin.fields]
-        )
+        frame = frame.with_columns(pl.lit(value).alias(name) for name, value in self._origin.fields)
         numbers = range(self._number, self._number + len(batch))
         self._number += len(batch)
 
-        def raw(index: int) -> bytes:
-            return json.dumps(frame.row(index, named=True), default=str).encode()
-
         try:
-            checked = self._origin.boundary.columns(frame, raw)
+            checked = self._origin.boundary.columns(frame)
         except SchemaError as error:
             raise ConnectorError(f"{self._origin.name}: {error}") from error
         return chunk_of(checked, numbers, ())

@@ -189,7 +189,8 @@ class Walk:
         rng = self._draws[f"field {name}"]
         parts = [_drawn(rng, count, pa.int16()).cast(pl.Int32) for _ in range(4)]
         total = (parts[0] + parts[1] + parts[2] + parts[3] + 2).cast(pl.Float64)
-        return total * (self._fleet.noise * 3.0**0.5 / 2**16)
+        scaled: pl.Series = total * (self._fleet.noise * 3.0**0.5 / 2**16)
+        return scaled
 
     def _kick(self, count: int) -> pl.Series:
         push = self._uniform("spikes", count) * 40.0 - 20.0

@@ -154,6 +154,7 @@ class Spread:
         return found
 
     def close(self) -> None:
+        self._shard.close()
         for connection in self._connections:
             connection.close()  # a worker ends when there is nobody to answer
         for process in self._processes:
@@ -326,6 +327,7 @@ def _work(connection: Connection, reference: str, options: Options) -> None:
         )
         connection.send(("ready", shard.ticks))
         _serve(connection, shard)
+        shard.close()
     except HeadwaterError as error:
         connection.send(("error", str(error)))
     except (BrokenPipeError, EOFError):

@@ -110,6 +110,9 @@ class Logic:
         """Processing time is `now` (µs); called once a step, before its batches."""
         return None
 
+    def close(self) -> None:
+        """Let go of what is held outside memory; nothing is called afterwards."""
+
 
 def hide(rows: pl.DataFrame, watermark: pl.Expr, origin: pl.Expr | None = None) -> pl.DataFrame:
     """Return `rows` with the hidden columns added."""

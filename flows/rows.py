@@ -19,20 +19,18 @@ import pyarrow as pa
 
 from .errors import SchemaError
 from .event import Event
-from .schema import LONGEST, FieldType, conform, field_types, once_per_class, schema_of
+from .schema import EPOCH, LONGEST, FieldType, conform, field_types, once_per_class, schema_of
 
 __all__ = ["checked_frame", "constant", "events_of", "frame_of", "shown"]
 
 E = TypeVar("E", bound=Event)
 
 _MICROSECOND = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = -62_135_596_800_000_000
 _LAST = 253_402_300_799_999_999
 # Below this many µs from 1970, a double of seconds still tells every µs apart.
 _EXACT_MICROS = 1 << 52
 
-_UTC_STAMP = pa.timestamp("us", "UTC")
 _WIDE = Context(prec=80)
 
 _Faults = dict[int, list[str]]  # why rows do not fit, by index
@@ -114,7 +112,7 @@ def _one_str(kept: FieldType, value: str) -> str:
 def _one_datetime(kept: FieldType, value: datetime) -> datetime:
     if value.utcoffset() is None:
         raise _refuse("Value should have a time zone, such as datetime.UTC", value)
-    if not _FIRST <= (value - _EPOCH) // _MICROSECOND <= _LAST:
+    if not _FIRST <= (value - EPOCH) // _MICROSECOND <= _LAST:
         raise _refuse("Value should lie between the years 1 and 9999 in UTC", value)
     return value.astimezone(UTC)
 
@@ -220,7 +218,7 @@ def _datetime_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
     zones = {value.tzinfo for value in values if value is not None}
     if not all(isinstance(zone, timezone | ZoneInfo) for zone in zones):
         raise _Misfit("zone")
-    series = pl.Series(pl.from_arrow(pa.array(values, _UTC_STAMP)))
+    series = pl.Series(pl.from_arrow(pa.array(values, pa.timestamp("us", "UTC"))))
     micros = series.to_physical()
     low, high = micros.min(), micros.max()
     if isinstance(low, int) and isinstance(high, int) and (low < _FIRST or high > _LAST):
@@ -301,7 +299,7 @@ def _instants(kept: FieldType, series: pl.Series) -> Iterable[Any]:
     if exact and not series.null_count():
         return map(datetime.fromtimestamp, (micros / 1_000_000).to_list(), repeat(UTC))
     return [
-        None if count is None else _EPOCH + timedelta(microseconds=count)
+        None if count is None else EPOCH + timedelta(microseconds=count)
         for count in micros.to_list()
     ]
 

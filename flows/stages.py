@@ -38,47 +38,44 @@ def placed(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], list[Problem]]:
     key without the site spans the fleet, so that operator goes to the cloud. Data flows upwards.
     """
     tiers: dict[str, Tier] = {}
-    placed_nodes: list[Node] = []
-    schemas = {node.id: node.schema for node in nodes}
-    problems: list[Problem] = []
+    sites = {node.id: node.schema.site for node in nodes}
+    problems: dict[str, Problem] = {}
+    found: list[Node] = []
     for node in nodes:
         lowest = max(
             (tiers[edge.node] for edge in node.inputs), key=_TIERS.index, default=_default(node)
         )
-        spanning = False
-        if node.keys is not None and not isinstance(node.spec, SourceSpec):
-            sites = {schemas[edge.node].site for edge in node.inputs if edge.output == "main"}
-            spanning = not any(site in node.keys for site in sites if site is not None)
-        if spanning:
-            if node.tier in ("device", "edge"):
-                problems.append(_spans(node))
-            lowest = "cloud"
-        elif node.tier is not None:
-            if _TIERS.index(node.tier) < _TIERS.index(lowest):
-                problems.append(
-                    Problem(
-                        node.operator,
-                        f"is pinned to {node.tier}, and reads what is made in the {lowest}; "
-                        f"data flows from the edge to the cloud: drop tier={node.tier!r}",
-                    )
-                )
-            else:
-                lowest = node.tier
-        tiers[node.id] = lowest
-        placed_nodes.append(replace(node, tier=lowest))
-    return tuple(placed_nodes), problems
+        tier, message = _tier(node, lowest, {sites[edge.node] for edge in node.inputs})
+        if message is not None:  # an operator's inner nodes would only repeat it
+            problems.setdefault(node.operator, Problem(node.operator, message))
+        tiers[node.id] = tier
+        found.append(replace(node, tier=tier))
+    return tuple(found), list(problems.values())
+
+
+def _tier(node: Node, lowest: Tier, sites: set[str | None]) -> tuple[Tier, str | None]:
+    """Return where a node runs, and what is wrong with where it is pinned to."""
+    if node.keys is not None and not any(site in node.keys for site in sites if site is not None):
+        return "cloud", _spans(node) if node.tier in ("device", "edge") else None
+    if node.tier is None:
+        return lowest, None
+    if _TIERS.index(node.tier) >= _TIERS.index(lowest):
+        return node.tier, None
+    return lowest, (
+        f"is pinned to {node.tier}, and reads what is made in the {lowest}; "
+        f"data flows from the edge to the cloud: drop tier={node.tier!r}"
+    )
 
 
 def _default(node: Node) -> Tier:
     return node.tier or "edge"
 
 
-def _spans(node: Node) -> Problem:
+def _spans(node: Node) -> str:
     keys = ", ".join(node.keys or ()) or "no key"
-    return Problem(
-        node.operator,
+    return (
         f"is pinned to {node.tier}, but its key ({keys}) does not contain the site, so a key's "
-        f"rows come from many sites; add the hw.Site field to the key, or let it run in the cloud",
+        f"rows come from many sites; add the hw.Site field to the key, or let it run in the cloud"
     )
 
 

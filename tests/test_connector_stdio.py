@@ -111,8 +111,8 @@ def test_sinks_conform() -> None:
     def content() -> bytes:
         return outs[-1].getvalue()
 
-    for make in (stdio.to_csv, stdio.to_json_lines):
-        check_sink(lambda make=make: make(stream=fresh), content, Pair, atomic=False)
+    check_sink(lambda: stdio.to_csv(stream=fresh), content, Pair, atomic=False)
+    check_sink(lambda: stdio.to_json_lines(stream=fresh), content, Pair, atomic=False)
     check_sink(lambda: stdio.to_text("b", stream=fresh), content, Pair, atomic=False)
     writer = stdio.to_csv(stream=fresh).open(sink_context(Pair))
     writer.write(PAIRS)

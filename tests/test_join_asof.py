@@ -231,3 +231,36 @@ def test_what_cannot_be_joined(
 def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(SchemaError, match=message):
         AsofJoin(("k",), "at", "on", **options)
+
+
+def test_a_right_row_just_within_the_tolerance_is_kept() -> None:
+    out = asof_schema(LEFT, RIGHT, ("k",))
+    changes = tuple({"k": "a", "j": 0, "v": on, "on": on} for on in (0, 2))
+    left = Feed(LEFT, ({"at": 12, "k": "a", "j": 0, "v": 0},), 0).batches([])
+    right = Feed(RIGHT, changes, 0).batches([1])
+    steps = [(1, batch) for batch in right]
+    steps += [(0, Batch(None, 12)), *((0, batch) for batch in left)]
+    found = run(_build(AsofJoin(("k",), "at", "on", 10), out), steps, out)
+    assert [2] == [row[out.names.index("v_right")] for row in found.rows]
+
+
+def test_columns_of_nested_types_are_carried() -> None:
+    nested = (("l", pl.List(pl.Int64())), ("s", pl.Struct({"x": pl.Int64()})))
+    left = Schema((("at", TIME), ("k", pl.String()), *nested), event_time="at")
+    right = Schema((("on", TIME), ("k", pl.String()), *nested), event_time="on")
+    out = asof_schema(left, right, ("k",), suffix="_r")
+    rows = [{"at": 1, "k": "a", "l": [n], "s": {"x": n}} for n in (2, 1)]
+    changes = [{"on": 1, "k": "a", "l": [n, n], "s": {"x": n}} for n in (3, 4, 1)]
+    steps = [(0, batch) for batch in Feed(left, tuple(rows), 0).batches([1])]
+    steps += [(1, batch) for batch in Feed(right, tuple(changes), 0).batches([1])]
+    join = AsofJoin(("k",), "at", "on", suffix="_r").build(place_of(left, right, out))
+    found = run(join, steps, out)
+    assert [([1], [4, 4], {"x": 4}), ([2], [4, 4], {"x": 4})] == [
+        (row[2], row[5], row[6]) for row in found.rows
+    ]
+
+
+def test_a_key_is_a_plain_value() -> None:
+    nested = Schema((("at", TIME), ("k", pl.List(pl.Int64()))), event_time="at")
+    with pytest.raises(SchemaError, match="a key is a plain value"):
+        asof_schema(nested, nested, ("k",))

@@ -126,3 +126,16 @@ def test_what_cannot_be_joined() -> None:
         WindowJoin(("k",), "at", "on", 10, 20)
     right = windows.select(["at", "k", "start", "end"])
     assert "start_right" in window_join_schema(LEFT, right, ("k",)).names
+
+
+def test_a_row_at_the_start_of_an_open_window_is_kept() -> None:
+    out = window_join_schema(LEFT, RIGHT, ("k",))
+    join = _build(WindowJoin(("k",), "at", "on", 10, 10), out)
+    join.receive(0, Feed(LEFT, ({"k": "a", "j": 0, "v": 1, "at": 10},), 5).batches([])[0])
+    join.receive(1, Feed(RIGHT, ({"k": "a", "j": 0, "v": 2, "on": 10},), 5).batches([])[0])
+    join.receive(0, Batch(None, 12))
+    assert join.receive(1, Batch(None, 12)).batches[0].rows is None
+    join.receive(0, Batch(None, END))
+    (batch,) = join.receive(1, Batch(None, END)).batches
+    assert batch.rows is not None
+    assert 1 == batch.rows.height

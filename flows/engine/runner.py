@@ -83,7 +83,7 @@ class Local:
         return self._shard.counts
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        self._shard.close()
 
 
 @dataclass(slots=True)

@@ -133,6 +133,11 @@ class Shard:
                 self._drain(work, step)
         return step
 
+    def close(self) -> None:
+        """Let go of what operators hold outside memory."""
+        for logic in self._logic.values():
+            logic.close()
+
     @property
     def ticks(self) -> bool:
         """Whether an operator goes by processing time."""

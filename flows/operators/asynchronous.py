@@ -77,6 +77,10 @@ class _AsyncLogic(Logic):
         dead = gathered.dead(batch.rows)
         return Output([Batch(rows, batch.watermark)], dead=dead)
 
+    def close(self) -> None:
+        if self._loop is not None:
+            self._loop.close()
+
     async def _all(self, events: list[Any]) -> list[tuple[int, Any]]:
         """Return (index, result or exception) of each event."""
         gate = asyncio.Semaphore(self._spec.in_flight)

@@ -160,15 +160,12 @@ class _OrderedLogic(Logic):
             values,
         )
 
-    def _closed(self, spans: Sequence[Span], end: int) -> pl.DataFrame:
-        """Return the rows of windows that are done, sorted by (end, key group, keys)."""
+    def _closed(self, spans: Sequence[Span], end: int, first: Sequence[str]) -> pl.DataFrame:
+        """Return the rows of windows that are done, sorted by `first`, key group and keys."""
         rows = with_group(self._rows(spans, end), self._spec.keys)
         self._aggregation.release([span.slot for span in spans])
-        first = [GROUP, *self._spec.keys] if self._time is None else [
-            "end", GROUP, *self._spec.keys
-        ]  # fmt: skip
         # Windows of one key that end at one time stay in their order.
-        return rows.sort(first, maintain_order=True).drop(GROUP)
+        return rows.sort(*first, GROUP, *self._spec.keys, maintain_order=True).drop(GROUP)
 
 
 class _SessionLogic(_OrderedLogic):
@@ -196,7 +193,7 @@ class _SessionLogic(_OrderedLogic):
             return updates
         if not closed:
             return None
-        return hide(self._closed(closed, self._gap), microseconds_of("end") - 1)
+        return hide(self._closed(closed, self._gap, ["end"]), microseconds_of("end") - 1)
 
     def _add(self, rows: pl.DataFrame, closed: list[Span]) -> list[Span]:
         """Put rows into sessions; return these, and add to `closed` those that others follow."""
@@ -256,11 +253,11 @@ class _CountLogic(_OrderedLogic):
             made.append(hide(self._rows(full, 1), pl.lit(START)))
             self._aggregation.release([span.slot for span in full])
         elif full:
-            made.append(hide(self._closed(full, 1), microseconds_of("end") - 1))
+            made.append(hide(self._closed(full, 1, ["end"]), microseconds_of("end") - 1))
         if passed >= END and self._open:
-            # Time has passed them, so that only here do rows stand behind their watermark.
-            rest = self._closed(list(self._open.values()), 1)
-            made.append(hide(rest, pl.lit(START if self._time is None else END)))
+            # Time has passed these, so that only here do rows stand behind their watermark.
+            rest = self._closed(list(self._open.values()), 1, [])
+            made.append(hide(rest, pl.lit(START if self._time is None else END - 1)))
             self._open.clear()
         return concatenated(made) if made else None
 

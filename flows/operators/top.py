@@ -155,13 +155,12 @@ class _WindowTop(Logic):
         else:
             rows = rows.with_columns(pl.lit(self._clock.now(), pl.Int64).alias(BEGIN))
             time, passed = pl.col(BEGIN), pl.lit(START, pl.Int64)
-        hops, late = assigned(rows, self._window, time, passed)
-        for hop in hops:
-            if hop.height:
-                self._pending.append(self._best(hop))
-                self.held_rows += self._pending[-1].height
-                first: int = hop.select(pl.col(BEGIN).min()).item()
-                self._first_end = min(self._first_end, first + self._window.size)
+        fits, late = assigned(rows, self._window, time, passed)
+        if fits.height:
+            self._pending.append(self._best(fits))
+            self.held_rows += self._pending[-1].height
+            first: int = fits.select(pl.col(BEGIN).min()).item()
+            self._first_end = min(self._first_end, first + self._window.size)
         if self.held_rows > 2 * self._kept + _AFRESH:
             self._reduce()
         return late

@@ -11,14 +11,14 @@ its way depends on how rows were cut into batches, the last row of each window d
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import polars as pl
 
 from ..aggregates import Buffered, Incremental
-from ..batch import DELETED, END, START, WATERMARK, Batch, Logic, Output, hide
+from ..batch import DELETED, END, START, WATERMARK, Batch, Logic, Output, concatenated, hide
 from ..clock import Clock
 from ..errors import SchemaError
 from ..graph import Place
@@ -188,26 +188,32 @@ def window_rows(
 
 def assigned(
     rows: pl.DataFrame, window: HoppingWindow, time: pl.Expr, passed: pl.Expr
-) -> tuple[list[pl.DataFrame], pl.DataFrame | None]:
-    """Return the rows with the begin of their window, one frame a hop, and those that are late.
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Return the rows, once for each window, with its `BEGIN`; and those that are late for all.
 
     `time` is the rows' time, `passed` up to where time had passed before each row, in µs: a
-    window that had ended by then takes no more rows.
+    window that had ended by then takes no more rows. Rows stay in their order.
     """
     size, every = window.size, window.every
     # A row at `time` is in the windows that begin at latest, latest - every, …
     latest = time - (time - window.offset) % every
     found = rows.select(
-        latest.cast(pl.Int64).alias("latest"), time.alias("time"), passed.alias("passed")
+        pl.int_range(pl.len()).alias("row"),
+        latest.alias(BEGIN),
+        (pl.max_horizontal(time, passed) - size).alias("after"),
     )
-    hops: list[pl.DataFrame] = []
-    accepted = pl.repeat(False, rows.height, dtype=pl.Boolean, eager=True)
-    for step in range(-(-size // every)):
-        begins = found["latest"] - step * every
-        fits = (begins + size > found["time"]) & (begins + size > found["passed"])
-        hops.append(rows.with_columns(begins.alias(BEGIN)).filter(fits))
-        accepted |= fits
-    return hops, None if accepted.all() else rows.filter(~accepted)
+    hops = [
+        found.select("row", pl.col(BEGIN) - step * every, "after")
+        for step in range(-(-size // every))
+    ]
+    fits = concatenated([hop.filter(pl.col(BEGIN) > pl.col("after")) for hop in hops])
+    if len(hops) == 1:
+        if fits.height == rows.height:
+            return rows.with_columns(fits[BEGIN]), None
+    else:
+        fits = fits.sort("row", maintain_order=True)
+    late = pl.repeat(True, rows.height, eager=True).scatter(fits["row"].unique(), False)
+    return rows[fits["row"]].with_columns(fits[BEGIN]), rows.filter(late) if late.any() else None
 
 
 class _HoppingLogic(Logic):
@@ -267,7 +273,7 @@ class _HoppingLogic(Logic):
         self._watermark = now
         return Output([Batch(self._close(), delayed(now, self._spec.lateness))])
 
-    def _add(self, rows: pl.DataFrame) -> tuple[dict[Key, None], pl.DataFrame | None]:
+    def _add(self, rows: pl.DataFrame) -> tuple[list[Key], pl.DataFrame | None]:
         """Fold rows into their windows; return these, and the rows late for all of theirs."""
         if self._clock is None:
             assert self._time is not None
@@ -276,15 +282,13 @@ class _HoppingLogic(Logic):
         else:
             rows = rows.with_columns(pl.lit(self._clock.now(), pl.Int64).alias(BEGIN))
             time, passed = pl.col(BEGIN), pl.lit(START, pl.Int64)
-        hops, late = assigned(rows, self._window, time, passed)
-        touched: dict[Key, None] = {}
-        for hop in hops:
-            if hop.height:
-                names = [*self._spec.keys, BEGIN]
-                slots, windows = slots_of(hop, names, self._slots, self._opened)
-                self._aggregation.add(slots, hop.drop(BEGIN))
-                touched.update(dict.fromkeys(windows))
-        return touched, late
+        fits, late = assigned(rows, self._window, time, passed)
+        if not fits.height:
+            return [], late
+        names = [*self._spec.keys, BEGIN]
+        slots, windows = slots_of(fits, names, self._slots, self._opened)
+        self._aggregation.add(slots, fits.drop(BEGIN))
+        return windows, late
 
     def _opened(self, window: Key) -> int:
         end = window[-1] + self._window.size
@@ -306,9 +310,8 @@ class _HoppingLogic(Logic):
         self._aggregation.release([self._slots.pop(window) for window in ended])
         return None if rows is None else hide(rows, microseconds_of("end") - 1)
 
-    def _rows(self, windows: Iterable[Key]) -> pl.DataFrame:
+    def _rows(self, found: Sequence[Key]) -> pl.DataFrame:
         """Return the rows of windows, sorted by (end, key group, keys)."""
-        found = list(windows)
         size, keys, schema = self._window.size, self._spec.keys, self._place.schema
         bounds = [(window[-1], window[-1] + size) for window in found]
         values = self._aggregation.result([self._slots[window] for window in found])
@@ -316,7 +319,7 @@ class _HoppingLogic(Logic):
         rows = window_rows(schema, keys, found, bounds, times, values)
         return canonical(with_group(rows, keys), ["end", GROUP, *keys]).drop(GROUP)
 
-    def _updates(self, touched: Iterable[Key], before: int) -> pl.DataFrame:
+    def _updates(self, touched: Sequence[Key], before: int) -> pl.DataFrame:
         """Return the present values of windows; they stand where the watermark was before."""
         rows = self._rows(touched).with_columns(pl.lit(False).alias(DELETED))
         return hide(rows, pl.lit(before))

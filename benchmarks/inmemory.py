@@ -1,0 +1,94 @@
+"""A source that slices a frame, and a sink that counts and sums: so the engine alone is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import polars as pl
+
+import headwater as hw
+from headwater.flows.connector import Chunk, Reader, Signal, SinkContext, SourceContext, Writer
+
+__all__ = ["Frame", "Sums", "Totals"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame(hw.Source[Any]):
+    """The rows of a frame that is in memory, at most `rows` of them at a time."""
+
+    frame: pl.DataFrame
+    rows: int = 65_536
+
+    def partitions(self) -> Sequence[str]:
+        return ["memory"]
+
+    def open(self, partition: str, context: SourceContext) -> Reader:
+        return _FrameReader(self.frame, self.rows)
+
+
+class _FrameReader(Reader):
+    def __init__(self, frame: pl.DataFrame, rows: int) -> None:
+        self._frame = frame
+        self._rows = rows
+        self._offsets = pl.int_range(frame.height, dtype=pl.Int64, eager=True)
+        self._at = 0
+
+    def read(self, limit: int) -> Chunk | Signal:
+        start, rows = self._at, min(limit, self._rows)
+        if start >= self._frame.height:
+            return Signal.END
+        self._at += rows
+        return Chunk(self._frame.slice(start, rows), self._offsets.slice(start, rows))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def progress(self) -> float | None:
+        return min(1.0, self._at / max(1, self._frame.height))
+
+
+@dataclass(slots=True)
+class Totals:
+    """How many rows came, and the sums of some of their columns."""
+
+    columns: Sequence[str]
+    rows: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Count rows in."""
+        self.rows += rows.height
+        for name in self.columns:
+            self.sums[name] = self.sums.get(name, 0.0) + float(rows[name].sum())
+
+    def result(self) -> dict[str, float]:
+        """Return the totals by name."""
+        return {"rows": float(self.rows), **{f"sum of {k}": v for k, v in self.sums.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Sums(hw.Sink):
+    """Adds what it gets to `totals`."""
+
+    upsert: ClassVar[bool] = True
+
+    totals: Totals
+
+    def open(self, context: SinkContext) -> Writer:
+        return _SumsWriter(self.totals)
+
+
+class _SumsWriter(Writer):
+    def __init__(self, totals: Totals) -> None:
+        self._totals = totals
+
+    def write(self, rows: pl.DataFrame) -> None:
+        self._totals.add(rows)
+
+    def close(self) -> None:
+        """Nothing to complete."""
+
+    def abort(self) -> None:
+        """Nothing to undo."""

@@ -1,0 +1,152 @@
+"""The readings that every benchmark works on, made from a seed and kept in files.
+
+A fleet of 1000 devices at 20 sites sends 10,000 readings per second of event time; a reading
+arrives up to 2 s behind the newest before it. Half of the temperatures lie above 25.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
+
+__all__ = ["BLOCK", "DISORDER", "Form", "blocks", "loaded", "path_of", "written"]
+
+Form = Literal["parquet", "csv", "jsonl"]
+
+BLOCK: Final = 131_072
+"""Rows of a Parquet row group, and of what is held in memory while the files are written."""
+DISORDER: Final = "2s"
+
+_SEED: Final = 7
+_DEVICES: Final = 1000
+_SITES: Final = 20
+_PER_MS: Final = 10
+_START_MS: Final = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def blocks(rows: int) -> Iterator[pl.DataFrame]:
+    """Yield the first `rows` readings, `BLOCK` at a time, with `ts` as µs UTC."""
+    rng = random.Random(_SEED)
+    for first in range(0, rows, BLOCK):
+        # A whole block is drawn even if less is kept, so that fewer rows are a prefix of more.
+        yield _block(rng, first).head(rows - first)
+
+
+def _block(rng: random.Random, first: int) -> pl.DataFrame:
+    names = ("device", "late", "temp", "hum", "status")
+    drawn = pl.DataFrame([_drawn(rng, name) for name in names])
+    number = pl.int_range(first, first + BLOCK, dtype=pl.Int64)
+    share = {name: pl.col(name) / 2**32 for name in names}
+    device = pl.col("device") % _DEVICES
+    behind = (share["late"] * 2000).cast(pl.Int64)
+    return drawn.select(
+        ts=(_START_MS + number // _PER_MS - behind).cast(pl.Datetime("ms", "UTC")).cast(_MICROS),
+        device=_named("device", device, 4),
+        site=_named("site", device % _SITES, 2),
+        temp=(15 + 20 * share["temp"]).round(2),
+        hum=(30 + 50 * share["hum"]).round(1),
+        status=pl.when(share["status"] < 0.97)
+        .then(pl.lit("ok"))
+        .when(share["status"] < 0.995)
+        .then(pl.lit("warn"))
+        .otherwise(pl.lit("fail")),
+    )
+
+
+_MICROS: Final = pl.Datetime("us", "UTC")
+
+
+def _drawn(rng: random.Random, name: str) -> pl.Series:
+    buffer = pa.py_buffer(rng.randbytes(4 * BLOCK))
+    return pl.Series(name, pl.from_arrow(pa.Array.from_buffers(pa.uint32(), BLOCK, [None, buffer])))
+
+
+def _named(kind: str, number: pl.Expr, digits: int) -> pl.Expr:
+    return f"{kind}-" + number.cast(pl.String).str.zfill(digits)
+
+
+def path_of(folder: Path, form: Form, rows: int) -> Path:
+    """Return where the first `rows` readings are kept."""
+    return folder / f"sensors-{rows}.{form}"
+
+
+def written(folder: Path, form: Form, rows: int) -> Path:
+    """Return the file of the first `rows` readings; write it if it is not there yet."""
+    path = path_of(folder, form, rows)
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        _WRITERS[form](partial, rows)
+        partial.replace(path)
+    return path
+
+
+def _write_parquet(path: Path, rows: int) -> None:
+    writer: pyarrow.parquet.ParquetWriter | None = None
+    for block in blocks(rows):
+        table = block.to_arrow().cast(_ARROW)
+        if writer is None:
+            writer = pyarrow.parquet.ParquetWriter(path, _ARROW)
+        writer.write_table(table, row_group_size=BLOCK)
+    if writer is not None:
+        writer.close()
+
+
+_ARROW: Final = pa.schema(
+    [
+        ("ts", pa.timestamp("us", "UTC")),
+        ("device", pa.string()),
+        ("site", pa.string()),
+        ("temp", pa.float64()),
+        ("hum", pa.float64()),
+        ("status", pa.string()),
+    ]
+)
+
+
+def _in_ms(block: pl.DataFrame) -> pl.DataFrame:
+    return block.with_columns(pl.col("ts").dt.epoch("ms"))
+
+
+def _write_csv(path: Path, rows: int) -> None:
+    with path.open("wb") as out:
+        for number, block in enumerate(blocks(rows)):
+            _in_ms(block).write_csv(out, include_header=number == 0)
+
+
+def _write_jsonl(path: Path, rows: int) -> None:
+    with path.open("wb") as out:
+        for block in blocks(rows):
+            _in_ms(block).write_ndjson(out)
+
+
+_WRITERS: Final[dict[Form, Callable[[Path, int], None]]] = {
+    "parquet": _write_parquet,
+    "csv": _write_csv,
+    "jsonl": _write_jsonl,
+}
+
+
+def loaded(folder: Path, rows: int) -> pl.DataFrame:
+    """Return the first `rows` readings in one piece of memory."""
+    return pl.read_parquet(path_of(folder, "parquet", rows)).rechunk()
+
+
+def _main() -> None:
+    """Write one file: ``python -m benchmarks.sensors FOLDER FORM ROWS``."""
+    folder, form, rows = sys.argv[1:]
+    forms: dict[str, Form] = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl"}
+    print(os.fspath(written(Path(folder), forms[form], int(rows))))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,151 @@
+"""Runs a flow from the command line: settings, view, signals, dead letters, summary, report."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from rich.console import Console
+
+from ..connectors.terminal import terminal
+from ..flows.engine.runner import BATCH_ROWS, Executor, Options, Progress, Runner
+from ..flows.graph import Graph
+from .clock import SystemClock
+from .deadletters import DeadLetters
+from .live import LineView, LiveView, View, duration
+from .report import Measured, report_of, write_report
+from .tally import rows_read, tallies
+
+__all__ = ["Choices", "Outcome", "run_graph"]
+
+Say = Callable[[str], None]
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How to run, as chosen on the command line."""
+
+    workers: int = 1
+    seed: int = 0
+    batch_rows: int = BATCH_ROWS
+    report: Path | None = None
+    dead: Path | None = None
+    live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended."""
+
+    progress: Progress
+    seconds: float
+    stopped: bool
+    """Whether it was asked to stop before its input ended."""
+
+
+def run_graph(
+    graph: Graph, reference: str, settings: Any, choices: Choices, say: Say
+) -> Outcome:
+    """Run a flow until its sources end or a signal stops it; then write the report.
+
+    `say` prints a line for a person. The first SIGINT or SIGTERM lets the flow end properly; a
+    second raises KeyboardInterrupt. Raises what the run raises.
+    """
+    options = Options(
+        batch_rows=choices.batch_rows, seed=choices.seed, settings=settings, leaf=terminal()
+    )
+    letters = DeadLetters(choices.dead or Path(f"{_file_name(graph.flow)}.dead.jsonl"))
+    clock = SystemClock()
+    started, begun = clock.now(), time.monotonic()
+    view = _view(graph, clock, choices, say)
+    try:
+        executor = _executor(reference, choices.workers, options)
+        runner = Runner(graph, clock, options, letters.bury, executor)
+        with _stopped_by_signals(runner, say) as stopped:
+            progress = runner.run(view.watch)
+    finally:
+        view.close()
+        letters.close()
+    outcome = Outcome(progress, time.monotonic() - begun, stopped.is_set())
+    _summarise(graph, outcome, letters, say)
+    if choices.report is not None:
+        measured = Measured(started, outcome.seconds, choices.workers)
+        write_report(choices.report, report_of(graph, progress, measured))
+    return outcome
+
+
+def _executor(reference: str, workers: int, options: Options) -> Executor | None:
+    if workers == 1:
+        return None
+    from .spread import Spread
+
+    return Spread(reference, workers, options)
+
+
+def _file_name(flow: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in flow) or "flow"
+
+
+def _view(graph: Graph, clock: SystemClock, choices: Choices, say: Say) -> View:
+    console = Console(stderr=True, highlight=False)
+    if choices.live and console.is_terminal and not console.is_dumb_terminal:
+        return LiveView(graph, clock, console, redirect=sys.stdout.isatty())
+    return LineView(graph, say)
+
+
+@contextmanager
+def _stopped_by_signals(runner: Runner, say: Say) -> Iterator[threading.Event]:
+    """Let the first signal stop the runner and the second interrupt it; gives whether one came."""
+    stopped = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        runner.stop()
+        say("stopping: what was read is worked off and the sinks are completed; again to abort")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped  # only the main thread is sent signals
+        return
+    before = [(number, signal.signal(number, handle)) for number in _SIGNALS]
+    try:
+        yield stopped
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def _summarise(graph: Graph, outcome: Outcome, letters: DeadLetters, say: Say) -> None:
+    progress, seconds = outcome.progress, outcome.seconds
+    rows = rows_read(graph, progress)
+    rate = f", {rows / seconds:,.0f} rows/s" if seconds > 0 else ""
+    how = "stopped and drained" if outcome.stopped else "done"
+    say(f"{graph.flow}: {how} in {duration(seconds)}, {rows:,} rows read{rate}")
+    for name, written in progress.sinks.items():
+        say(f"  {graph.node(name).operator}: {written:,} rows written")
+    every = tallies(graph, progress)
+    late = [(tally.operator, tally.late) for tally in every if tally.late]
+    if late:
+        where = ", ".join(f"{name} {count:,}" for name, count in late)
+        say(f"  {sum(count for _, count in late):,} late rows ({where})")
+    if progress.dead:
+        say(f"  {progress.dead:,} dead letters{_resting(progress.dead, letters)}")
+
+
+def _resting(dead: int, letters: DeadLetters) -> str:
+    """Say where dead letters are: in the file, or with the operators that read them."""
+    if not letters.count:
+        return ", all read by operators of the flow"
+    if letters.count < dead:
+        return f", {letters.count:,} of them in {letters.path}"
+    return f" in {letters.path}"
