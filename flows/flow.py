@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from .durations import microseconds
 from .errors import Problem
@@ -72,6 +72,12 @@ class Operator(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<operator {self.name} of flow {self.flow.name}>"
+
+
+class Decorator(Protocol):
+    """Makes an operator of a function."""
+
+    def __call__(self, function: Callable[P, R], /) -> Operator[P, R]: ...
 
 
 Upstream = Operator[..., Any] | SideOutput
@@ -150,18 +156,18 @@ class Flow:
         tier: Tier | None = None,
         disorder: Duration = "0s",
         idle: Duration | None = None,
-    ) -> Callable[[Callable[P, R]], Operator[P, R]]: ...
+    ) -> Decorator: ...
 
     def source(
         self,
-        function: Callable[P, R] | None = None,
+        function: Callable[..., Any] | None = None,
         /,
         *,
         name: str | None = None,
         tier: Tier | None = None,
         disorder: Duration = "0s",
         idle: Duration | None = None,
-    ) -> Operator[P, R] | Callable[[Callable[P, R]], Operator[P, R]]:
+    ) -> Operator[..., Any] | Decorator:
         """Declare where events come from.
 
         The function returns a `Source`, or is a generator of events (at most once). `disorder` is
@@ -174,9 +180,8 @@ class Flow:
             idle=None if idle is None else microseconds(idle),
         )
         scope = scope_of(sys._getframe(1))
-        if function is not None:
-            return self._declare(function, "source", (), name, options, scope)
-        return lambda f: self._declare(f, "source", (), name, options, scope)
+        declares = self._declares("source", (), name, options, scope)
+        return declares if function is None else declares(function)
 
     def operator(
         self,
@@ -192,7 +197,7 @@ class Flow:
         timeout: Duration | None = None,
         retries: int = 0,
         ordered: bool = True,
-    ) -> Callable[[Callable[P, R]], Operator[P, R]]:
+    ) -> Decorator:
         """Declare what is done to the rows of `upstream`; annotations say how it is called.
 
         `key`, `ttl`, `order` and `timers` are for functions with state (see `State`, `Timer`);
@@ -212,11 +217,11 @@ class Flow:
             ordered=ordered,
         )
         scope = scope_of(sys._getframe(1))
-        return lambda f: self._declare(f, "operator", upstream, name, options, scope)
+        return self._declares("operator", upstream, name, options, scope)
 
     def sink(
         self, *upstream: Upstream, name: str | None = None, tier: Tier | None = None
-    ) -> Callable[[Callable[P, R]], Operator[P, R]]:
+    ) -> Decorator:
         """Declare where the rows of `upstream` go.
 
         The function returns a `Sink`; or it takes an input as an operator does and returns None,
@@ -224,7 +229,7 @@ class Flow:
         """
         scope = scope_of(sys._getframe(1))
         options = Options(tier=tier)
-        return lambda f: self._declare(f, "sink", upstream, name, options, scope)
+        return self._declares("sink", upstream, name, options, scope)
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -244,6 +249,19 @@ class Flow:
             self._graph = load(self)
         return self._graph
 
+    def _declares(
+        self,
+        role: Role,
+        upstream: tuple[Any, ...],
+        name: str | None,
+        options: Options,
+        scope: dict[str, Any],
+    ) -> Decorator:
+        def declare(function: Callable[P, R], /) -> Operator[P, R]:
+            return self._declare(function, role, upstream, name, options, scope)
+
+        return declare
+
     def _declare(
         self,
         function: Callable[P, R],
@@ -255,7 +273,8 @@ class Flow:
     ) -> Operator[P, R]:
         if isinstance(function, Operator):  # decorated twice: the function serves in both places
             function = function.function
-        full = "/".join((*self._scope, name or getattr(function, "__name__", "operator")))
+        own = name or str(getattr(function, "__name__", "operator"))
+        full = "/".join((*self._scope, own))
         code = getattr(function, "__code__", None)
         declaration = Declaration(
             full,

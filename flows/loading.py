@@ -421,7 +421,7 @@ class _Loader:
             )
         classes = [c for c in signature.events if c is not None]
         if made.event in classes:
-            return made.event  # type: ignore[return-value]  # it is one of the classes
+            return made.event
         fitting = [c for c in classes if not differences(made.schema, schema_of(c))]
         if not fitting:
             wrong = differences(made.schema, schema_of(classes[0]))

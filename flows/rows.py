@@ -1,7 +1,6 @@
 """Events to frames and back.
 
-Whole columns are converted at once. Only when a column refuses are its values looked at one by
-one, to find out which do not fit and why.
+Whole columns are converted at once; only those of a column that refuses are looked at singly.
 """
 
 from __future__ import annotations

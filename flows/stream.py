@@ -113,18 +113,20 @@ class Stream(Generic[T]):
         *,
         by: str | list[str] | None = None,
         tolerance: Duration | None = None,
+        strategy: Literal["backward", "forward", "nearest"] = "backward",
         how: Literal["left", "inner"] = "left",
         suffix: str = "_right",
     ) -> Stream[Any]:
         """Give each row the newest row of `right` that is not newer than it, of equal `by`.
 
-        A row leaves once the watermarks of both sides have passed it. `tolerance` is how old the
-        row of `right` may be.
+        `tolerance` is how far apart the two may be. With `strategy` "forward" it is the oldest
+        row that is not older, with "nearest" the closest; both need a tolerance. A row leaves
+        once the watermarks of both sides have passed what it can match.
         """
         keys = _names(by)
         limit = None if tolerance is None else microseconds(tolerance)
         schema = asof_schema(self.schema, right.schema, keys, how=how, suffix=suffix)
-        spec = AsofJoin(keys, self._time(), right._time(), limit, "backward", how, suffix)
+        spec = AsofJoin(keys, self._time(), right._time(), limit, strategy, how, suffix)
         return self._add(spec, schema, inputs=[self._edge, right._edge], keys=keys)
 
     def join_interval(

@@ -190,7 +190,7 @@ def test_csv_null_and_empty_text(tmp_path: Path) -> None:
 def test_columns_by_alias(tmp_path: Path) -> None:
     class Named(Event):
         a: int
-        b: str = Field(default="none", alias="The B")
+        b: str = Field(default="none", validation_alias="The B")
 
     rows = pl.DataFrame({"a": [1], "b": ["x"]})
     found = rows.rename({"b": "The B"})
@@ -335,6 +335,26 @@ def test_truncated_columns_at_every_byte(tmp_path: Path, kind: str) -> None:
         assert len(found.rows) == 30 or len(found.dead) == 1
     assert refusals
     assert all(text.startswith(f"{path}: ") for text in refusals)
+
+
+@pytest.mark.parametrize("kind", ["p.parquet", "p.arrow", "p.arrows"])
+def test_damaged_columns_are_no_crash(tmp_path: Path, kind: str) -> None:
+    sources(tmp_path, pairs(50))
+    whole = (tmp_path / kind).read_bytes()
+    path = tmp_path / "damaged"
+    make = files.parquet if kind == "p.parquet" else files.ipc
+    numbers = random.Random(kind)
+    refusals: list[str] = []
+    for _ in range(300):
+        data = bytearray(whole)
+        data[numbers.randrange(len(data))] ^= 1 << numbers.randrange(8)
+        path.write_bytes(data)
+        try:
+            drain(make(path), str(path), Pair)
+        except ConnectorError as error:
+            refusals.append(str(error))
+    assert refusals
+    assert all(text.startswith(f"{path}: ") and "\n" not in text for text in refusals)
 
 
 def test_columns_with_bad_values_are_dead_letters(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +26,7 @@ def batches(marks: Channel, channel: int, cuts: list[int]) -> list[Batch]:
     )
     places = sorted({0, len(marks), *(c % (len(marks) + 1) for c in cuts)})
     found = []
-    for first, last in zip(places, places[1:], strict=False):
+    for first, last in pairwise(places):
         coming = marks[last] if last < len(marks) else marks[-1]
         found.append(Batch(rows[first:last], coming))
     return [*found, Batch(None, END)]

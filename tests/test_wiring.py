@@ -40,8 +40,8 @@ class Limits(hw.Settings):
     threshold: float = 2.0
 
 
-def sourced(flow: hw.Flow, *rows: object, disorder: str = "0s") -> hw.Operator[[], hw.Source[Reading]]:
-    @flow.source(disorder=disorder)
+def sourced(flow: hw.Flow, *rows: object) -> hw.Operator[[], hw.Source[Reading]]:
+    @flow.source
     def readings() -> hw.Source[Reading]:
         return Rows({"p": list(rows)})
 
@@ -143,8 +143,8 @@ def test_dead_letters_can_be_read_by_the_flow() -> None:
         return Double(at=row.at, device=row.device, twice=1 / (row.value or 0))
 
     @flow.operator(readings.dead, inverse.dead)
-    def causes(letters: hw.Stream[hw.DeadLetter], more: hw.Stream[hw.DeadLetter]) -> hw.Stream[Note]:
-        return letters.union(more).select(text=pl.col("operator") + ": " + pl.col("origin"))
+    def causes(*letters: hw.Stream[hw.DeadLetter]) -> hw.Stream[Note]:
+        return letters[0].union(letters[1]).select(text=pl.col("operator") + ": " + pl.col("origin"))
 
     @flow.sink(causes)
     def out() -> hw.Sink:

@@ -22,6 +22,7 @@ from ..event import Event
 from ..graph import Place
 from ..keyed import Fired, State, Timer
 from ..rows import events_of
+from ..schema import schema_of
 from .calls import Gathered
 from .dead import dead_rows
 from .ordered import GROUP, OrderedBuffer
@@ -280,6 +281,6 @@ def _dead_call(operator: str, call: _Call, reason: str) -> DeadRow:
     if isinstance(event, Fired):
         raw: dict[str, Any] = {"fired": event.at, "timer": event.timer, "key": call.key}
     else:
-        raw = {name: getattr(event, name) for name in type(event).__slots__}
+        raw = {name: getattr(event, name) for name in schema_of(type(event)).names}
     line = json.dumps(raw, default=str).encode()
     return DeadRow(operator, line, reason, call.origin, call.watermark)
