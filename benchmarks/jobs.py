@@ -1,8 +1,8 @@
-"""What is measured: each job by name, with a way to do it for each engine."""
+"""Each job made ready for each of its engines, in the process that measures it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from . import pipelines, rivals
 from .inmemory import Frame, Sums, Totals
 from .sensors import Form, loaded, path_of
 
-__all__ = ["JOBS", "Inputs", "Job", "Work"]
+__all__ = ["PREPARE", "Inputs", "Work"]
 
 Result = dict[str, float]
 
@@ -46,22 +46,14 @@ class Work:
     result: Callable[[], Result]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job: what it does, the files it needs, and its engines, Headwater's first."""
-
-    title: str
-    forms: tuple[Form, ...]
-    engines: Mapping[str, Callable[[Inputs], Work]]
-    most: int | None = None
-    """At most so many rows."""
+Prepare = Callable[[Inputs], Work]
 
 
 def _flow(
     make: Callable[[hw.Source[Any], hw.Sink], hw.Flow],
     source: Callable[[Inputs], hw.Source[Any]],
     columns: tuple[str, ...],
-) -> Callable[[Inputs], Work]:
+) -> Prepare:
     """A flow whose rows are summed up by the sink."""
 
     def prepare(inputs: Inputs) -> Work:
@@ -77,7 +69,7 @@ def _frame(
     query: Callable[[pl.LazyFrame], pl.DataFrame],
     rows: Callable[[Inputs], pl.LazyFrame],
     columns: tuple[str, ...],
-) -> Callable[[Inputs], Work]:
+) -> Prepare:
     """A polars query whose rows are summed up."""
 
     def prepare(inputs: Inputs) -> Work:
@@ -109,14 +101,14 @@ def _scanned(inputs: Inputs) -> pl.LazyFrame:
 
 
 def _file_totals(path: Path) -> Result:
-    totals = Totals(("f",))
+    totals = Totals(_F)
     totals.add(pl.read_ndjson(path))
     return totals.result()
 
 
 def _json_flow(
     make: Callable[[hw.Source[Any], hw.Sink], hw.Flow],
-) -> Callable[[Inputs], Work]:
+) -> Prepare:
     def prepare(inputs: Inputs) -> Work:
         target = inputs.out / "headwater.jsonl"
         source = files.json_lines(inputs.file("jsonl"))
@@ -141,15 +133,13 @@ def _json_polars(inputs: Inputs) -> Work:
 def _json_python(inputs: Inputs) -> Work:
     target = inputs.out / "python.jsonl"
     source = inputs.file("jsonl")
-    return Work(
-        lambda: rivals.json_lines_by_python(source, target), lambda: _file_totals(target)
-    )
+    return Work(lambda: rivals.json_lines_by_python(source, target), lambda: _file_totals(target))
 
 
 def _python_loop(inputs: Inputs) -> Work:
     rows = rivals.as_dicts(inputs.frame())
     made: list[dict[str, object]] = []
-    totals = Totals(("f",))
+    totals = Totals(_F)
 
     def result() -> Result:
         totals.add(pl.DataFrame({"f": [row["f"] for row in made]}))
@@ -158,67 +148,25 @@ def _python_loop(inputs: Inputs) -> Work:
     return Work(lambda: made.extend(rivals.dicts_with_f(rows)), result)
 
 
+_F: Final = ("f",)
 _WINDOW: Final = ("n", "mean", "peak")
 
-JOBS: Final[dict[str, Job]] = {
-    "A-memory": Job(
-        "filter, add a column, drop one; rows in memory",
-        ("parquet",),
-        {
-            "headwater": _flow(pipelines.filtered, _in_memory, ("f",)),
-            "polars": _frame(rivals.warm, _lazy, ("f",)),
-        },
-    ),
-    "A-parquet": Job(
-        "the same from Parquet",
-        ("parquet",),
-        {
-            "headwater": _flow(pipelines.filtered, _from_parquet, ("f",)),
-            "polars": _frame(rivals.warm, _scanned, ("f",)),
-        },
-    ),
-    "B": Job(
-        "window of 10 s by device: count, mean, max; rows in memory",
-        ("parquet",),
-        {
-            "headwater": _flow(pipelines.windowed, _in_memory, _WINDOW),
-            "polars": _frame(rivals.windowed, _lazy, _WINDOW),
-        },
-    ),
-    "C-rows": Job(
-        "JSON Lines in and out, a Python function per row",
-        ("jsonl",),
-        {
-            "headwater": _json_flow(pipelines.warm_by_row),
-            "polars": _json_polars,
-            "python": _json_python,
-        },
-        most=500_000,
-    ),
-    "C-columns": Job(
-        "JSON Lines in and out, by columns",
-        ("jsonl",),
-        {"headwater": _json_flow(pipelines.warm_by_columns), "polars": _json_polars},
-        most=500_000,
-    ),
-    "D": Job(
-        "a Python function per row adds a field; rows in memory (Python: dicts)",
-        ("parquet",),
-        {
-            "headwater": _flow(pipelines.fahrenheit, _in_memory, ("f",)),
-            "polars": _frame(rivals.mapped, _lazy, ("f",)),
-            "python": _python_loop,
-        },
-        most=500_000,
-    ),
-    "memory-csv": Job(
-        "job B from CSV: peak memory",
-        ("csv",),
-        {"headwater": _flow(pipelines.windowed, _from_csv, _WINDOW)},
-    ),
-    "memory-parquet": Job(
-        "job B from Parquet: peak memory",
-        ("parquet",),
-        {"headwater": _flow(pipelines.windowed, _from_parquet, _WINDOW)},
-    ),
+PREPARE: Final[dict[tuple[str, str], Prepare]] = {
+    ("A-memory", "headwater"): _flow(pipelines.warm_by_columns, _in_memory, _F),
+    ("A-memory", "polars"): _frame(rivals.warm, _lazy, _F),
+    ("A-parquet", "headwater"): _flow(pipelines.warm_by_columns, _from_parquet, _F),
+    ("A-parquet", "polars"): _frame(rivals.warm, _scanned, _F),
+    ("B", "headwater"): _flow(pipelines.windowed, _in_memory, _WINDOW),
+    ("B", "polars"): _frame(rivals.windowed, _lazy, _WINDOW),
+    ("C-rows", "headwater"): _json_flow(pipelines.warm_by_row),
+    ("C-rows", "polars"): _json_polars,
+    ("C-rows", "python"): _json_python,
+    ("C-columns", "headwater"): _json_flow(pipelines.warm_by_columns),
+    ("C-columns", "polars"): _json_polars,
+    ("D", "headwater"): _flow(pipelines.fahrenheit, _in_memory, _F),
+    ("D", "polars"): _frame(rivals.mapped, _lazy, _F),
+    ("D", "python"): _python_loop,
+    ("memory-csv", "headwater"): _flow(pipelines.windowed, _from_csv, _WINDOW),
+    ("memory-parquet", "headwater"): _flow(pipelines.windowed, _from_parquet, _WINDOW),
 }
+"""How a job (see `catalogue`) is made ready for an engine."""

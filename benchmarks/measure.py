@@ -12,13 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from .jobs import JOBS, Inputs, Work
+from .jobs import PREPARE, Inputs, Work
 from .overhead import overhead
 
-__all__ = ["WARM_UP_ROWS"]
-
-WARM_UP_ROWS: Final = 2000
-"""Rows of a first run that is not timed, which imports and compiles what the second needs."""
+# A first run of so many rows is not timed: it imports what the second one needs.
+_WARM_UP_ROWS: Final = 2000
 
 
 def _stay_on_one_core() -> None:
@@ -44,10 +42,10 @@ def _main() -> None:
     if given.job == "overhead":
         print(json.dumps({"result": overhead(given.rows)}))
         return
-    prepare = JOBS[given.job].engines[given.engine]
+    prepare = PREPARE[given.job, given.engine]
     with tempfile.TemporaryDirectory(dir=given.data) as out:
         inputs = Inputs(given.rows, given.data, Path(out))
-        _timed(prepare(replace(inputs, rows=min(given.rows, WARM_UP_ROWS))))
+        _timed(prepare(replace(inputs, rows=min(given.rows, _WARM_UP_ROWS))))
         work = prepare(inputs)
         seconds = _timed(work)
         print(json.dumps({"seconds": seconds, "result": work.result()}))

@@ -20,7 +20,6 @@ __all__ = [
     "Windowed",
     "chain",
     "fahrenheit",
-    "filtered",
     "run",
     "warm_by_columns",
     "warm_by_row",
@@ -67,13 +66,8 @@ def _warm(rows: hw.Stream[Reading]) -> hw.Stream[Any]:
     return found.select("ts", "device", "site", "temp", "status", "f")
 
 
-def filtered(source: hw.Source[Any], sink: hw.Sink) -> hw.Flow:
-    """Return job A: a filter, a new column, a column less."""
-    return warm_by_columns(source, sink)
-
-
 def warm_by_columns(source: hw.Source[Any], sink: hw.Sink) -> hw.Flow:
-    """Return the flow that keeps warm readings, by columns."""
+    """Return jobs A and C by columns: a filter, a new column, a column less."""
     flow = hw.Flow("warm-by-columns")
 
     @flow.source
@@ -92,7 +86,7 @@ def warm_by_columns(source: hw.Source[Any], sink: hw.Sink) -> hw.Flow:
 
 
 def warm_by_row(source: hw.Source[Any], sink: hw.Sink) -> hw.Flow:
-    """Return the flow that keeps warm readings, by a Python function per row."""
+    """Return job C by a Python function per row."""
     flow = hw.Flow("warm-by-row")
 
     @flow.source
@@ -166,9 +160,7 @@ def windowed(source: hw.Source[Any], sink: hw.Sink) -> hw.Flow:
     return flow
 
 
-def chain(
-    source: hw.Source[Any], sink: hw.Sink, steps: int, make: Callable[[Any], Any]
-) -> hw.Flow:
+def chain(source: hw.Source[Any], sink: hw.Sink, steps: int, make: Callable[[Any], Any]) -> hw.Flow:
     """Return a flow of `steps` operators in a row, each of which applies `make` to its stream."""
     flow = hw.Flow("chain")
 

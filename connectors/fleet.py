@@ -24,7 +24,7 @@ _DEVICE, _TICK, _AT, _DUE, _SPIKE = "_device", "_tick", "_at", "_due", "_spike"
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The parameters of `synthetic.sensors`, with times in microseconds."""
+    """The parameters of `synthetic.sensors`, with times in microseconds; raises `ValueError`."""
 
     devices: int
     sites: int
@@ -40,6 +40,16 @@ class Fleet:
     gaps: float
     warm: int
     start: int
+
+    def __post_init__(self) -> None:
+        if self.step < 1:
+            raise ValueError("rate is the event time between two readings; give at least 1us")
+        if self.devices < 1 or self.sites < 1 or self.warm < 0 or self.noise < 0:
+            raise ValueError("devices and sites are at least 1, warm and noise not negative")
+        if self.rows is not None and self.rows < 0:
+            raise ValueError("rows is not negative")
+        if not 0 <= self.spikes <= 1 or not 0 <= self.gaps < 1:
+            raise ValueError("spikes and gaps are shares, from 0 to 1 (gaps below 1)")
 
     def sites_named(self) -> list[str]:
         """Return the partitions' names."""

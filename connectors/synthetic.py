@@ -141,14 +141,6 @@ def sensors(
     """
     step = microseconds(rate)
     length = None if duration is None else microseconds(duration)
-    if step < 1:
-        raise ValueError("rate is the event time between two readings; give at least 1us")
-    if devices < 1 or sites < 1 or warm < 0 or noise < 0:
-        raise ValueError("devices and sites are at least 1, warm and noise not negative")
-    if rows is not None and rows < 0:
-        raise ValueError("rows is not negative")
-    if not 0 <= spikes <= 1 or not 0 <= gaps < 1:
-        raise ValueError("spikes and gaps are shares, from 0 to 1 (gaps below 1)")
     if start.tzinfo is None:
         raise ValueError("start has no time zone; write datetime(2024, 1, 1, tzinfo=UTC)")
     fleet = Fleet(
@@ -156,7 +148,7 @@ def sensors(
         sites=sites,
         step=step,
         rows=rows,
-        ticks=None if length is None else -(-length // step),
+        ticks=None if length is None else -(-length // max(step, 1)),
         seed=seed,
         base=base,
         noise=noise,

@@ -194,9 +194,7 @@ def _bar(done: float | None, passed: float) -> RenderableType:
     if done is None:
         return Text(f"running for {duration(passed)}; Ctrl-C to finish")
     row = Table.grid(padding=(0, 1))
-    row.add_row(
-        ProgressBar(total=1.0, completed=done, width=40), Text(_share(done, passed))
-    )
+    row.add_row(ProgressBar(total=1.0, completed=done, width=40), Text(_share(done, passed)))
     return row
 
 

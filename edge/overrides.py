@@ -52,9 +52,8 @@ def _put(given: dict[str, Any], cls: type[BaseModel], pair: str) -> str | None:
             return f"--set {name}: {'.'.join(parts[:depth])} has no fields of its own"
         if part not in model.model_fields:
             return f"--set {name}: {_unknown(part, model)}"
-        annotation = model.model_fields[part].annotation
-        nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation if nested else None
+        held: Any = model.model_fields[part].annotation
+        model = held if isinstance(held, type) and issubclass(held, BaseModel) else None
     for part in parts[:-1]:
         inner = given.setdefault(part, {})
         if not isinstance(inner, dict):

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from ..connectors.terminal import terminal
 from ..flows.engine.runner import BATCH_ROWS, Executor, Options, Progress, Runner
-from ..flows.graph import Graph
+from ..flows.graph import Graph, SinkSpec
 from .clock import SystemClock
 from .deadletters import DeadLetters
 from .live import LineView, LiveView, View, duration
@@ -52,9 +52,7 @@ class Outcome:
     """Whether it was asked to stop before its input ended."""
 
 
-def run_graph(
-    graph: Graph, reference: str, settings: Any, choices: Choices, say: Say
-) -> Outcome:
+def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say: Say) -> Outcome:
     """Run a flow until its sources end or a signal stops it; then write the report.
 
     `say` prints a line for a person. The first SIGINT or SIGTERM lets the flow end properly; a
@@ -129,10 +127,12 @@ def _summarise(graph: Graph, outcome: Outcome, letters: DeadLetters, say: Say) -
     progress, seconds = outcome.progress, outcome.seconds
     rows = rows_read(graph, progress)
     rate = f", {rows / seconds:,.0f} rows/s" if seconds > 0 else ""
-    how = "stopped and drained" if outcome.stopped else "done"
-    say(f"{graph.flow}: {how} in {duration(seconds)}, {rows:,} rows read{rate}")
+    end = "stopped and drained" if outcome.stopped else "done"
+    say(f"{graph.flow}: {end} in {duration(seconds)}, {rows:,} rows read{rate}")
     for name, written in progress.sinks.items():
-        say(f"  {graph.node(name).operator}: {written:,} rows written")
+        node = graph.node(name)
+        how = "printed" if isinstance(node.spec, SinkSpec) and node.spec.make is None else "written"
+        say(f"  {node.operator}: {written:,} rows {how}")
     every = tallies(graph, progress)
     late = [(tally.operator, tally.late) for tally in every if tally.late]
     if late:

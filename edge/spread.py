@@ -153,6 +153,11 @@ class Spread:
             found[node] = total(shares)
         return found
 
+    @property
+    def process_ids(self) -> list[int]:
+        """The workers' processes."""
+        return [process.pid for process in self._processes]
+
     def close(self) -> None:
         self._shard.close()
         for connection in self._connections:

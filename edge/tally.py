@@ -34,17 +34,13 @@ def tallies(graph: Graph, progress: Progress) -> tuple[Tally, ...]:
     What goes in is counted where the operator reads others, what comes out at the node that has
     its name; all else is added up.
     """
-    return tuple(
-        _tally(operator, nodes, progress) for operator, nodes in _members(graph) if nodes
-    )
+    return tuple(_tally(operator, nodes, progress) for operator, nodes in _members(graph) if nodes)
 
 
 def rows_read(graph: Graph, progress: Progress) -> int:
     """Return how many rows the sources have read, those that were no rows included."""
     return sum(
-        progress.counts[node.id].rows_in
-        for node in graph.sources()
-        if node.id in progress.counts
+        progress.counts[node.id].rows_in for node in graph.sources() if node.id in progress.counts
     )
 
 

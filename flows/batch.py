@@ -17,7 +17,7 @@ merge to the same order however the rows were cut into batches or keys into shar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,6 +38,7 @@ __all__ = [
     "DeadRow",
     "Logic",
     "Output",
+    "by_rows",
     "concatenated",
     "hide",
     "origin_of",
@@ -140,6 +141,19 @@ def partition_and_offset(origin: int) -> tuple[int, int]:
 def origins(partition: int, offsets: pl.Series) -> pl.Series:
     """Pack a column of offsets of one partition."""
     return (offsets + (partition << _OFFSET_BITS)).alias(ORIGIN)
+
+
+def by_rows(run: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame) -> pl.DataFrame:
+    """Run what works row by row so that its result does not depend on how many rows there are.
+
+    polars divides a column by a constant through the constant's reciprocal, except in a frame of
+    one row, where it divides: the last bit may differ. So one row is run as two; and a frame of
+    several chunks is made one, as polars runs each chunk like a frame of its own.
+    """
+    if rows.height != 1:
+        return run(rows.rechunk())
+    made = run(pl.concat([rows, rows], rechunk=True))
+    return made[: made.height // 2]
 
 
 def concatenated(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

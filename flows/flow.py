@@ -160,14 +160,13 @@ class Flow:
 
     def source(
         self,
-        function: Callable[..., Any] | None = None,
-        /,
+        function: Callable[P, R] | None = None,
         *,
         name: str | None = None,
         tier: Tier | None = None,
         disorder: Duration = "0s",
         idle: Duration | None = None,
-    ) -> Operator[..., Any] | Decorator:
+    ) -> Operator[P, R] | Decorator:
         """Declare where events come from.
 
         The function returns a `Source`, or is a generator of events (at most once). `disorder` is

@@ -6,6 +6,7 @@ operator whose input could not be made is passed over, as its own errors would o
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -107,16 +108,18 @@ class _Loader:
             else:
                 self.made[name] = self._operator(declaration, signature, inputs)
         except (SignatureError, _Wrong) as error:
-            self._problem(declaration, str(error), error.parameter)
+            self._problem(declaration, str(error), error.parameter, _line(error, declaration))
         except FlowError as error:
             self.problems.extend(error.problems)
         except (HeadwaterError, ValueError) as error:
-            self._problem(declaration, str(error), None)
+            self._problem(declaration, str(error), None, _line(error, declaration))
 
-    def _problem(self, declaration: Declaration, message: str, parameter: str | None) -> None:
+    def _problem(
+        self, declaration: Declaration, message: str, parameter: str | None, line: int
+    ) -> None:
         self.draft.discard(declaration.name)
         self.problems.append(
-            Problem(declaration.name, message, parameter, declaration.file, declaration.line)
+            Problem(declaration.name, message, parameter, declaration.file, line)
         )
 
     def add_terminals(self) -> None:
@@ -485,6 +488,17 @@ def _same(made: _Made, event: type[Event], parameter: str) -> None:
         raise _Wrong(
             f"{made.edge.node} does not give {event.__name__}: {'; '.join(wrong)}", parameter
         )
+
+
+def _line(error: Exception, declaration: Declaration) -> int:
+    """Return the line of the user's file at which a problem arose: within the function, if so."""
+    raised = error.__cause__ or error
+    lines = [
+        number
+        for frame, number in traceback.walk_tb(raised.__traceback__)
+        if frame.f_code.co_filename == declaration.file
+    ]
+    return lines[-1] if lines else declaration.line
 
 
 def _called(function: Callable[..., Any], streams: Sequence[Stream[Any]]) -> object:

@@ -82,8 +82,8 @@ def _spans(node: Node) -> str:
 def partitions(nodes: Sequence[Node]) -> dict[str, tuple[str, ...] | None]:
     """Return by which columns each node's rows are spread: its own keys or those it inherits.
 
-    None means that rows stay where they were read; a node that reads differently spread inputs
-    without keys of its own gathers them again.
+    None means that rows stay where they were read; a node that reads several inputs without keys
+    of its own gathers them again, as it merges them in an order that spans the keys.
     """
     found: dict[str, tuple[str, ...] | None] = {}
     for node in nodes:
@@ -94,11 +94,9 @@ def partitions(nodes: Sequence[Node]) -> dict[str, tuple[str, ...] | None]:
             found[node.id] = None
             continue
         inputs = [
-            found[edge.node]
-            for port, edge in enumerate(node.inputs)
-            if port not in node.broadcast
+            found[edge.node] for port, edge in enumerate(node.inputs) if port not in node.broadcast
         ]
-        found[node.id] = inputs[0] if len(set(inputs)) == 1 else None
+        found[node.id] = inputs[0] if len(inputs) == 1 else None
     return found
 
 

@@ -7,6 +7,7 @@ that does not fit is found before a row moves.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -63,10 +64,11 @@ class Stream(Generic[T]):
         if not predicates:
             raise ExpressionError("filter() without a predicate")
         self._check(predicates)
-        found = _try(self.schema, lambda frame: frame.select(predicates)).dtypes
-        for predicate, dtype in zip(predicates, found, strict=True):
-            if dtype != pl.Boolean:
-                raise ExpressionError(f"filter({predicate}) gives {dtype}, not true or false")
+        for predicate in predicates:
+            found = _try(self.schema, operator.methodcaller("select", predicate)).dtypes
+            if any(dtype != pl.Boolean for dtype in found):
+                listed = ", ".join(str(dtype) for dtype in found)
+                raise ExpressionError(f"filter({predicate}) gives {listed}, not true or false")
         return self._columns(Step("filter", predicates), self.schema)
 
     def select(self, *columns: pl.Expr | str, **named: pl.Expr) -> Stream[Any]:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
+Schema = dict[str, pl.DataType | type[pl.DataType]]
 ORIGINS = ("EWR", "JFK", "LGA")
 UTC = pl.Datetime("us", "UTC")
-DEPARTURE = {
+DEPARTURE: Schema = {
     "at": UTC,
     "origin": pl.String,
     "carrier": pl.String,
@@ -24,7 +25,7 @@ DEPARTURE = {
     "arr_delay": pl.Int64,
     "distance": pl.Int64,
 }
-WEATHER = {
+WEATHER: Schema = {
     "at": UTC,
     "origin": pl.String,
     "temp": pl.Float64,
@@ -64,7 +65,7 @@ def answer(data: Path) -> Answer:
     )
 
 
-def table(data: Path, name: str, schema: dict[str, pl.DataType | type[pl.DataType]]) -> pl.DataFrame:
+def table(data: Path, name: str, schema: Schema) -> pl.DataFrame:
     """Read a table of all origins, with the origin that only the folder's name tells."""
     texts = [
         pl.read_csv(data / origin / f"{name}.csv", infer_schema=False).with_columns(
@@ -153,9 +154,7 @@ def carried(flown: pl.DataFrame) -> pl.DataFrame:
     """
     names = list(DEPARTURE)
     legs = flown.filter(pl.col("tail").is_not_null()).sort("tail", *names)
-    before = legs.select(
-        pl.col("tail", "at", "dest", "arr_delay").shift(1).name.prefix("before_")
-    )
+    before = legs.select(pl.col("tail", "at", "dest", "arr_delay").shift(1).name.prefix("before_"))
     return (
         pl.concat([legs, before], how="horizontal")
         .filter(

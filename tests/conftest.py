@@ -7,6 +7,13 @@ from importlib import import_module
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
+
+# Machines here are noisy, so no example has a deadline; CI tries the same examples every time, so
+# that what fails there fails here.
+settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("tests")
+
 
 
 def _kernel(name: str, kind: str) -> ModuleType:

@@ -20,7 +20,11 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run(
-    file: Path, settings: Any = None, *, batch_rows: int = 65_536, workers: int = 1,
+    file: Path,
+    settings: Any = None,
+    *,
+    batch_rows: int = 65_536,
+    workers: int = 1,
     leaf: Sink | None = None,
 ) -> Progress:
     """Run a flow file until its sources end; a dead letter fails the test."""

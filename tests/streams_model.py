@@ -95,7 +95,9 @@ def canonical(rows: Iterable[Row]) -> list[Row]:
 
 def judged(rows: Sequence[Row], disorder: int, lateness: int = 0) -> tuple[list[Row], list[Row]]:
     """The rows that are on time and those that are late, both in the order they came."""
-    newest, on_time, late = -math.inf, [], []
+    on_time: list[Row] = []
+    late: list[Row] = []
+    newest = -math.inf
     for row in rows:
         (late if row.at + lateness < newest - disorder else on_time).append(row)
         newest = max(newest, row.at)
@@ -331,6 +333,7 @@ __all__ = [
     "NO_ORIGIN",
     "ROWS",
     "SCHEMA",
+    "TIME",
     "UNTIMED",
     "Ran",
     "Row",

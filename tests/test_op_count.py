@@ -84,9 +84,7 @@ def test_arrival_within_the_disorder_changes_nothing(
 ) -> None:
     window = CountWindow(size)
     out = ordered_window_schema(SCHEMA, KEYS, window, AGGREGATES)
-    ran = run(
-        OrderedWindow(KEYS, window, AGGREGATES), out, fed(arrived(rows, 20, order), 20, cuts)
-    )
+    ran = run(OrderedWindow(KEYS, window, AGGREGATES), out, fed(arrived(rows, 20, order), 20, cuts))
     assert [] == ran.late
     full, rest = counts(rows, size)
     assert full + rest == plain(ran.rows)

@@ -115,6 +115,8 @@ def test_what_cannot_run_does_not_load() -> None:
         running_schema(SCHEMA, KEYS, aggregates({"middle": pl.col("v").median()}))
     with pytest.raises(SchemaError, match="give the aggregate another name"):
         running_schema(SCHEMA, KEYS, aggregates({"v": pl.len()}))
+    with pytest.raises(SchemaError, match="without a column"):
+        running_schema(SCHEMA, KEYS, ())
     with pytest.raises(SchemaError, match="needs event time"):
         running_schema(UNTIMED, KEYS, UNTIMED_AGGREGATES, 5)
     with pytest.raises(SchemaError, match="only appends"):

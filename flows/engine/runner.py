@@ -146,6 +146,7 @@ class Runner:
         self._sources: list[SourceState] = []
         self._writers: dict[str, Writer] = {}
         self._written: dict[str, int] = {}
+        self._columns: dict[str, list[str]] = {}
         self._merges: dict[str, Merge] = {}
         self._dead_edges = {
             graph.node(edge.node).operator: edge
@@ -275,6 +276,8 @@ class Runner:
         context = SinkContext(named, node.schema, self._clock, self._options.seed)
         self._writers[node.id] = sink.open(context)
         self._written[node.id] = 0
+        names = node.schema.names
+        self._columns[node.id] = [*names, DELETED] if node.schema.key is not None else [*names]
 
     # Steps
 
@@ -362,9 +365,7 @@ class Runner:
                 self._write(delivery.node, rows)
 
     def _write(self, sink: str, rows: pl.DataFrame) -> None:
-        schema = self.graph.node(sink).schema
-        names = (*schema.names, DELETED) if schema.key is not None else schema.names
-        self._writers[sink].write(rows.select(names))
+        self._writers[sink].write(rows[self._columns[sink]])
         self._written[sink] += rows.height
 
     def _letters(self, dead: Sequence[DeadRow]) -> None:

@@ -74,6 +74,29 @@ class Step:
     dead: list[DeadRow] = field(default_factory=list)
 
 
+@dataclass(slots=True, eq=False)
+class _Post:
+    """A member at work: its state machine, its counts, and who reads its outputs."""
+
+    node: Node
+    logic: Logic
+    counts: Counts
+    main: list[_Target] = field(default_factory=list)
+    late: list[_Target] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Target:
+    """An input of a node; `post` is None if rows go there by the outside."""
+
+    node: str
+    port: int
+    post: _Post | None
+
+
+_Work = deque[tuple[_Post, int, Batch]]
+
+
 class Shard:
     """Runs `members` of a graph; what other nodes read is delivered to the outside."""
 
@@ -88,120 +111,97 @@ class Shard:
     ) -> None:
         """Build the members; what they give to the inputs in `entries` goes by the outside too."""
         self.graph = graph
-        self._entries = entries
         self.clock = StepClock()
         chosen = set(members)
-        self._logic: dict[str, Logic] = {}
-        self.counts: dict[str, Counts] = {}
-        self._readers: dict[Edge, list[tuple[Node, int]]] = {}
+        self._posts: dict[str, _Post] = {}
+        for node in graph.nodes:
+            if node.id in chosen and not isinstance(node.spec, SourceSpec | SinkSpec):
+                logic = node.spec.build(_place(graph, node, self.clock, seed, settings))
+                self._posts[node.id] = _Post(node, logic, Counts())
+        self.counts = {name: post.counts for name, post in self._posts.items()}
+        self._readers: dict[Edge, list[_Target]] = {}
         for node in graph.nodes:
             for port, edge in enumerate(node.inputs):
-                self._readers.setdefault(edge, []).append((node, port))
-            if node.id not in chosen or isinstance(node.spec, SourceSpec | SinkSpec):
-                continue
-            self.counts[node.id] = Counts()
-            self._logic[node.id] = node.spec.build(_place(graph, node, self.clock, seed, settings))
-        self._ticking = [
-            (node, logic)
-            for node in graph.nodes
-            if (logic := self._logic.get(node.id)) is not None and type(logic).tick is not Logic.tick
-        ]
+                post = None if (node.id, port) in entries else self._posts.get(node.id)
+                self._readers.setdefault(edge, []).append(_Target(node.id, port, post))
+        for name, post in self._posts.items():
+            post.main = self._readers.get(Edge(name), [])
+            post.late = self._readers.get(Edge(name, "late"), [])
+        self._ticking = [p for p in self._posts.values() if type(p.logic).tick is not Logic.tick]
 
     def feed(self, edge: Edge, batch: Batch) -> Step:
         """Take a batch that an edge carries; run all that follows from it."""
-        step = Step()
-        work: deque[tuple[Node, int, Batch]] = deque()
-        self._route(edge, batch, work, step)
+        step, work = Step(), _Work()
+        _route(self._readers.get(edge, ()), batch, work, step)
         self._drain(work, step)
         return step
 
     def receive(self, node: str, port: int, batch: Batch) -> Step:
         """Take a batch for one input of a member; run all that follows from it."""
         step = Step()
-        self._drain(deque([(self.graph.node(node), port, batch)]), step)
+        self._drain(_Work([(self._posts[node], port, batch)]), step)
         return step
 
     def tick(self, now: int) -> Step:
         """Processing time is `now` (µs)."""
         self.clock.set(now)
         step = Step()
-        for node, logic in self._ticking:
-            output = logic.tick(self.clock.now())
+        for post in self._ticking:
+            output = post.logic.tick(self.clock.now())
             if output is not None:
-                work: deque[tuple[Node, int, Batch]] = deque()
-                self._forward(node, output, work, step)
+                work = _Work()
+                _forward(post, output, work, step)
                 self._drain(work, step)
         return step
 
     def close(self) -> None:
         """Let go of what operators hold outside memory."""
-        for logic in self._logic.values():
-            logic.close()
+        for post in self._posts.values():
+            post.logic.close()
 
     @property
     def ticks(self) -> bool:
         """Whether an operator goes by processing time."""
         return bool(self._ticking)
 
-    def _drain(self, work: deque[tuple[Node, int, Batch]], step: Step) -> None:
+    def _drain(self, work: _Work, step: Step) -> None:
         while work:
-            node, port, batch = work.popleft()
-            counts = self.counts[node.id]
+            post, port, batch = work.popleft()
+            counts = post.counts
             if batch.rows is not None:
                 counts.rows_in += batch.rows.height
                 counts.batches += 1
             begun = time.perf_counter()
-            output = self._logic[node.id].receive(port, batch)
+            output = post.logic.receive(port, batch)
             counts.seconds += time.perf_counter() - begun
-            self._forward(node, output, work, step)
+            _forward(post, output, work, step)
 
-    def _forward(
-        self,
-        node: Node,
-        output: Output,
-        work: deque[tuple[Node, int, Batch]],
-        step: Step,
-    ) -> None:
-        counts = self.counts[node.id]
-        for batch in output.batches:
-            if batch.rows is not None:
-                counts.rows_out += batch.rows.height
-            counts.watermark = max(batch.watermark, counts.watermark)
-            self._route(Edge(node.id), batch, work, step)
-        if output.dead:
-            counts.dead += len(output.dead)
-            step.dead.extend(output.dead)
-        late = concatenated(output.late) if output.late else None
-        if late is not None:
-            counts.late += late.height
-        self._late(node, late, counts.watermark, work, step)
 
-    def _late(
-        self,
-        node: Node,
-        late: pl.DataFrame | None,
-        watermark: int,
-        work: deque[tuple[Node, int, Batch]],
-        step: Step,
-    ) -> None:
-        edge = Edge(node.id, "late")
-        if edge in self._readers:
-            self._route(edge, Batch(late, watermark), work, step)
-        elif late is not None:
-            step.dead.extend(dead_rows(node.operator, late, late_reason(late)))
+def _forward(post: _Post, output: Output, work: _Work, step: Step) -> None:
+    counts = post.counts
+    for batch in output.batches:
+        if batch.rows is not None:
+            counts.rows_out += batch.rows.height
+        counts.watermark = max(batch.watermark, counts.watermark)
+        _route(post.main, batch, work, step)
+    if output.dead:
+        counts.dead += len(output.dead)
+        step.dead.extend(output.dead)
+    late = concatenated(output.late) if output.late else None
+    if late is not None:
+        counts.late += late.height
+    if post.late:
+        _route(post.late, Batch(late, counts.watermark), work, step)
+    elif late is not None:
+        step.dead.extend(dead_rows(post.node.operator, late, late_reason(late)))
 
-    def _route(
-        self,
-        edge: Edge,
-        batch: Batch,
-        work: deque[tuple[Node, int, Batch]],
-        step: Step,
-    ) -> None:
-        for node, port in self._readers.get(edge, ()):
-            if node.id in self._logic and (node.id, port) not in self._entries:
-                work.append((node, port, batch))
-            else:
-                step.deliveries.append(Delivery(node.id, port, batch))
+
+def _route(targets: Sequence[_Target], batch: Batch, work: _Work, step: Step) -> None:
+    for target in targets:
+        if target.post is not None:
+            work.append((target.post, target.port, batch))
+        else:
+            step.deliveries.append(Delivery(target.node, target.port, batch))
 
 
 def _place(graph: Graph, node: Node, clock: Clock, seed: int, settings: Any) -> Place:

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..aggregates import Buffered, Incremental, Part
-from ..batch import HIDDEN
+from ..batch import HIDDEN, by_rows
 from .folds import SLOT, Fold, fold_for, running_fold_for
 from .ordered import GROUP, canonical
 
@@ -64,7 +64,7 @@ class _Slots:
         """Return what each fold takes of the rows; None where it counts them."""
         if not self._inputs:
             return [None] * len(self._folds)
-        found = rows.with_columns(self._inputs)
+        found = by_rows(lambda frame: frame.with_columns(self._inputs), rows)
         return [_column(found, name) for name in _names(len(self._folds))]
 
 
@@ -107,7 +107,7 @@ class Aggregation(_Slots):
         if self._buffered:
             evaluated = self._evaluated(frame[SLOT])
             frame = frame.join(evaluated, on=SLOT, how="left", maintain_order="left")
-        return frame.select(self._finish)
+        return by_rows(lambda found: found.select(self._finish), frame)
 
     def release(self, slots: Sequence[int]) -> None:
         """Give slots back, with the rows kept for them."""
@@ -125,7 +125,9 @@ class Aggregation(_Slots):
         else:
             rows = canonical(rows, [SLOT, self._time])
         rows = rows.drop(*HIDDEN, GROUP, strict=False)
-        return rows.group_by(SLOT, maintain_order=True).agg(self._buffered)
+        if rows.height and rows[SLOT][0] == rows[SLOT][-1]:  # as two groups: see `by_rows`
+            rows = pl.concat([rows, rows.with_columns(pl.lit(-1, pl.Int64).alias(SLOT))])
+        return rows.rechunk().group_by(SLOT, maintain_order=True).agg(self._buffered)
 
 
 class RunningAggregation(_Slots):
@@ -142,7 +144,8 @@ class RunningAggregation(_Slots):
         folded = zip(self._folds, self._columns(rows), strict=True)
         found = [fold.running(slots, values) for fold, values in folded]
         named = zip(_names(len(found)), found, strict=True)
-        return pl.DataFrame([column.alias(name) for name, column in named]).select(self._finish)
+        frame = pl.DataFrame([column.alias(name) for name, column in named])
+        return by_rows(lambda found: found.select(self._finish), frame)
 
 
 def _column(rows: pl.DataFrame, name: str) -> pl.Series | None:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import groupby
+from typing import Literal, TypeVar
 
 import polars as pl
 
-from ..batch import DELETED, HIDDEN, ORIGIN, WATERMARK, Batch, DeadRow, Logic, Output, visible
+from ..batch import (
+    DELETED,
+    HIDDEN,
+    ORIGIN,
+    WATERMARK,
+    Batch,
+    DeadRow,
+    Logic,
+    Output,
+    by_rows,
+    visible,
+)
 from ..errors import RowError
 from ..expressions import uses_selector
 from ..graph import OnError, Place
@@ -18,6 +30,7 @@ from .dead import dead_rows
 __all__ = ["BatchFunction", "Columns", "Step"]
 
 _ROW = "_hw_row"
+Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +71,7 @@ class BatchFunction:
         return "batch function"
 
     def build(self, place: Place) -> Logic:
-        return _RowWise(place, lambda rows: _aligned(self.call, rows))
+        return _RowWise(place, lambda rows: by_rows(lambda r: _aligned(self.call, r), rows))
 
 
 class _RowWise(Logic):
@@ -103,49 +116,82 @@ def _plan(steps: Sequence[Step], upsert: bool) -> Callable[[pl.DataFrame], pl.Da
     if upsert or any(uses_selector(e) for step in steps for e in step.expressions):
         return lambda rows: _one_by_one(steps, rows, kept)
 
+    # A filter is a query of its own: with others in one, polars would run them on the rows that
+    # are left, chunk by chunk, and a chunk may be a single row (see `by_rows`).
+    queries = [
+        _query(tuple(group), kept) for _, group in groupby(steps, lambda s: s.kind == "filter")
+    ]
+
+    def run(rows: pl.DataFrame) -> pl.DataFrame:
+        for query in queries:
+            rows = by_rows(query, rows)
+        return _hidden_last(rows, kept)
+
+    return run
+
+
+def _query(
+    steps: tuple[Step, ...], kept: tuple[str, ...]
+) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    if len(steps) == 1:
+        return lambda rows: _done(steps[0], rows, kept)
+    if steps[0].kind == "filter":
+        predicates = [predicate for step in steps for predicate in step.expressions]
+        return lambda rows: rows.filter(*predicates)
+
     def run(rows: pl.DataFrame) -> pl.DataFrame:
         query = rows.lazy()
         for step in steps:
-            if step.kind == "filter":
-                query = query.filter(*step.expressions)
-            elif step.kind == "select":
-                query = query.select(*step.expressions, *kept)
-            else:
-                query = query.with_columns(*step.expressions).select(
-                    pl.exclude(kept), pl.col(kept)
-                )
+            query = _done(step, query, kept)
         return query.collect()
 
     return run
 
 
-def _one_by_one(
-    steps: Sequence[Step], rows: pl.DataFrame, kept: tuple[str, ...]
-) -> pl.DataFrame:
+def _done(step: Step, rows: Rows, kept: tuple[str, ...]) -> Rows:
+    if step.kind == "filter":
+        return rows.filter(*step.expressions)
+    if step.kind == "select":
+        return rows.select(*step.expressions, *kept)
+    return rows.with_columns(*step.expressions)
+
+
+def _hidden_last(rows: pl.DataFrame, kept: tuple[str, ...]) -> pl.DataFrame:
+    """Put the hidden columns behind those that `with_columns` added."""
+    names = rows.columns
+    if tuple(names[-len(kept) :]) == kept:
+        return rows
+    return rows[[*(name for name in names if name not in kept), *kept]]
+
+
+def _one_by_one(steps: Sequence[Step], rows: pl.DataFrame, kept: tuple[str, ...]) -> pl.DataFrame:
     """Run step by step, so that a selector such as ``pl.all()`` never meets a hidden column."""
     for step in steps:
         seen = rows.drop(kept)
         if step.kind == "filter":
-            mask = seen.select(pl.all_horizontal(*step.expressions).fill_null(False)).to_series()
+            true = pl.all_horizontal(*step.expressions).fill_null(False)
+            mask = by_rows(_selects(true), seen).to_series()
             if DELETED in kept:  # a row that leaves the table must take its older version along
                 rows = rows.with_columns((pl.col(DELETED) | ~mask).alias(DELETED))
             else:
                 rows = rows.filter(mask)
             continue
-        made = (
-            seen.select(*step.expressions)
-            if step.kind == "select"
-            else seen.with_columns(*step.expressions)
-        )
+        made = by_rows(_selects(*step.expressions) if step.kind == "select" else _adds(step), seen)
         if made.height != rows.height:  # nothing but constants was selected
             made = pl.concat([made] * rows.height)
         rows = made.hstack(rows.select(kept))
     return rows
 
 
-def _aligned(
-    call: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame
-) -> pl.DataFrame:
+def _selects(*expressions: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    return lambda rows: rows.select(*expressions)
+
+
+def _adds(step: Step) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    return lambda rows: rows.with_columns(*step.expressions)
+
+
+def _aligned(call: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame) -> pl.DataFrame:
     """Call, and find for each row of the result the row it came from.
 
     A function that neither keeps the number of rows nor the columns it does not know is called
@@ -159,7 +205,7 @@ def _aligned(
     elif made.height == rows.height:
         places = numbered[_ROW]
     else:
-        parts = [call(visible(rows[i : i + 1])) for i in range(rows.height)]
+        parts = [by_rows(call, visible(rows[i : i + 1])) for i in range(rows.height)]
         places = pl.concat(
             [pl.repeat(i, part.height, dtype=pl.UInt32, eager=True) for i, part in enumerate(parts)]
         )

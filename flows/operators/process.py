@@ -2,7 +2,7 @@
 
 Rows and timers are one sequence, ordered by (event time, key group, rows before timers, content);
 see `OrderedBuffer`. A timer set at or before the present goes off right after the present row. When
-the stream ends, every timer that is set goes off once; what is set then stays silent.
+the stream ends, every timer that is set goes off once; what `Fired` sets then stays silent.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class _ProcessLogic(Logic):
             else:
                 position = row[:2] if self._interleaved else (START, 0)
             fired = self._next_timer(position)
-            silent = fired is not None and row is None and due >= END
+            silent = fired is not None and due >= END
             if fired is not None:
                 call, group = fired
             elif row is not None:

@@ -63,6 +63,8 @@ def running_schema(
             "running(ttl=…) needs event time, and the stream has none; leave ttl out, or give "
             "its event a field of type hw.EventTime"
         )
+    if not aggregates:
+        raise SchemaError("running() without a column; write running(n=pl.len())")
     for aggregate in aggregates:
         if isinstance(aggregate, Buffered):
             raise SchemaError(

@@ -259,27 +259,32 @@ class _RunningTop(Logic):
         touched = codes.is_in(codes[known:].unique().implode())
         untouched = seen.filter(~touched)
         seen, codes = seen.filter(touched), codes.filter(touched)
-        places, changes = self._changes(seen, codes.to_list(), seen.height - rows.height)
+        places, changes = self._changes(seen, codes, seen.height - rows.height)
         self._table = pl.concat([untouched, seen[places]])
         return self._rows(seen, changes) if changes else None
 
     def _changes(
-        self, seen: pl.DataFrame, codes: list[int], known: int
+        self, seen: pl.DataFrame, codes: pl.Series, known: int
     ) -> tuple[list[int], list[tuple[int, int, int]]]:
         """Return the rows that have a rank in the end, and on the way (row, rank, latest row)."""
-        order = self._order(seen).to_list()
-        tables: dict[int, list[tuple[int, int]]] = {code: [] for code in codes}
+        order = self._order(seen)
+        tables: dict[int, list[tuple[int, int]]] = {code: [] for code in codes.unique()}
         """Of each key, (order, row), the best first."""
-        for row in range(known):
-            tables[codes[row]].append((order[row], row))
+        for row, (code, place) in enumerate(zip(codes[:known], order[:known], strict=True)):
+            tables[code].append((place, row))
         for table in tables.values():
             table.sort()
-        times = range(seen.height) if self._time is None else seen[self._time].to_physical()
-        moments = zip(times[known:], codes[known:], range(known, seen.height), strict=True)
+        # Most rows are worse than all of a table that is full: they change nothing.
+        worst = {c: table[-1][0] for c, table in tables.items() if len(table) == self._spec.k}
+        limits = codes.replace_strict(worst, default=None, return_dtype=pl.Int64)
+        rows = pl.int_range(seen.height, dtype=pl.Int64, eager=True)
+        enters = (limits.is_null() | (order < limits)) & (rows >= known)
+        rows = rows.filter(enters)
+        times = rows if self._time is None else seen[self._time].to_physical().filter(enters)
+        moments = zip(times, codes.filter(enters), order.filter(enters), rows, strict=True)
         changes: list[tuple[int, int, int]] = []
         for (_, code), group in groupby(moments, key=lambda moment: moment[:2]):
-            entries = [(order[row], row) for _, _, row in group]
-            changes.extend(self._changed(tables[code], entries))
+            changes.extend(self._changed(tables[code], [entry[2:] for entry in group]))
         return [row for table in tables.values() for _, row in table], changes
 
     def _order(self, seen: pl.DataFrame) -> pl.Series:
@@ -289,7 +294,7 @@ class _RunningTop(Logic):
         new = pl.any_horizontal(
             pl.col(name).ne_missing(pl.col(name).shift(1)) for name in self._names
         )
-        ranked = ranked.select("_hw_row", new.cum_sum().alias("order"))
+        ranked = ranked.select("_hw_row", new.cum_sum().cast(pl.Int64).alias("order"))
         return ranked.sort("_hw_row")["order"]
 
     def _changed(

@@ -1,0 +1,306 @@
+"""Tumbling, hopping and whole windows."""
+
+from __future__ import annotations
+
+import math
+from itertools import permutations
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headwater.flows.aggregates import decompose
+from headwater.flows.batch import END, NO_ORIGIN, ORIGIN, START, WATERMARK, Batch
+from headwater.flows.clock import ManualClock
+from headwater.flows.errors import SchemaError
+from headwater.flows.graph import Place
+from headwater.flows.operators.window import WindowAggregate, window_schema
+from headwater.flows.schema import Schema
+from headwater.flows.windows import HoppingWindow, WholeWindow
+
+from .streams_model import (
+    ALL,
+    CUTS,
+    DISORDER,
+    KEYS,
+    ROWS,
+    SCHEMA,
+    TIME,
+    UNTIMED,
+    Row,
+    aggregates,
+    arrived,
+    by_key,
+    canonical,
+    fed,
+    folded,
+    gathered,
+    group,
+    honest,
+    nulls_first,
+    place,
+    plain,
+    run,
+    sharded,
+)
+
+AGGREGATES = aggregates(ALL)
+EXACT = {name: ALL[name] for name in ALL if name not in ("total", "mean", "sd")}
+"""Aggregates whose bits do not depend on the order of arrival."""
+EXACT_AGGREGATES = aggregates(EXACT)
+LATENESS = st.integers(0, 10)
+WINDOWS = st.builds(
+    lambda every, more, offset: HoppingWindow(every + more, every, offset % every),
+    st.integers(1, 10), st.sampled_from([0, 0, 3, 7]), st.integers(0, 9),
+)  # fmt: skip
+Found = tuple[Any, ...]
+
+
+def summary(rows: list[Row]) -> dict[str, Any]:
+    """Aggregates of a window whose rows came in this order; first and last go by time."""
+    ordered = dict(zip(ALL, folded(canonical(rows)), strict=True))
+    came = dict(zip(ALL, folded(rows), strict=True))
+    return {**came, "head": ordered["head"], "tail": ordered["tail"]}
+
+
+def windows(
+    rows: list[Row], window: HoppingWindow, disorder: int, lateness: int
+) -> tuple[list[Found], list[Row]]:
+    """The rows of windows, and the rows that are late for all of theirs."""
+    inside: dict[tuple[Any, Any, int], list[Row]] = {}
+    late = []
+    newest = -math.inf
+    for row in rows:
+        begins = [
+            begin
+            for begin in range(row.at - window.size + 1, row.at + 1)
+            if (begin - window.offset) % window.every == 0
+            and begin + window.size + lateness > newest - disorder
+        ]
+        for begin in begins:
+            inside.setdefault((row.k, row.j, begin), []).append(row)
+        if not begins:
+            late.append(row)
+        newest = max(newest, row.at)
+    found = [
+        (k, j, begin, begin + window.size, begin + window.size - 1, *summary(mine).values())
+        for (k, j, begin), mine in inside.items()
+    ]
+    return sorted(found, key=lambda f: (f[3], group(f[0], f[1]), nulls_first(f[:2]))), late
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS, DISORDER, CUTS, WINDOWS, LATENESS)
+def test_windows_equal_the_model_and_late_rows_are_told(
+    rows: list[Row], disorder: int, cuts: list[int], window: HoppingWindow, lateness: int
+) -> None:
+    out = window_schema(SCHEMA, KEYS, window, AGGREGATES)
+    spec = WindowAggregate(KEYS, window, AGGREGATES, lateness)
+    ran = run(spec, out, fed(rows, disorder, cuts))
+    expected, late = windows(rows, window, disorder, lateness)
+    assert expected == plain(ran.rows)
+    assert late == [rows[origin] for origin in ran.late]
+    assert [row[4] for row in expected] == ran.rows[WATERMARK].to_list()
+    assert {NO_ORIGIN} >= set(ran.rows[ORIGIN])
+    assert 0 == ran.logic.live
+    assert sharded(spec, out, fed(rows, disorder, cuts), 3).equals(ran.rows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, st.lists(st.integers(0, 50), max_size=30), CUTS, WINDOWS)
+def test_arrival_within_the_disorder_changes_nothing_that_is_exact(
+    rows: list[Row], order: list[int], cuts: list[int], window: HoppingWindow
+) -> None:
+    out = window_schema(SCHEMA, KEYS, window, EXACT_AGGREGATES)
+    spec = WindowAggregate(KEYS, window, EXACT_AGGREGATES)
+    one = run(spec, out, fed(rows, 60))
+    other = run(spec, out, fed(arrived(rows, 20, order), 20, cuts))
+    assert [] == one.late == other.late
+    assert one.rows.equals(other.rows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, DISORDER, CUTS, WINDOWS, LATENESS)
+def test_updates_come_to_the_rows_on_close(
+    rows: list[Row], disorder: int, cuts: list[int], window: HoppingWindow, lateness: int
+) -> None:
+    out = window_schema(SCHEMA, KEYS, window, AGGREGATES, "updates")
+    assert (*KEYS, "start") == out.key
+    spec = WindowAggregate(KEYS, window, AGGREGATES, lateness, "updates")
+    ran = run(spec, out, fed(rows, disorder, cuts))
+    expected = windows(rows, window, disorder, lateness)[0]
+    assert {row[:3]: row for row in expected} == {row[:3]: row for row in plain(ran.rows)}
+    assert 0 == ran.logic.live
+
+
+def wholes(rows: list[Row]) -> list[Found]:
+    """A row for each key, at the time of its newest row."""
+    found = [
+        (*key, max(row.at for row in mine), *summary(mine).values())
+        for key, mine in by_key(rows).items()
+    ]
+    return sorted(found, key=lambda f: (f[2], group(f[0], f[1]), nulls_first(f[:2])))
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, DISORDER, CUTS)
+def test_a_whole_window_has_all_rows_of_a_key(
+    rows: list[Row], disorder: int, cuts: list[int]
+) -> None:
+    out = window_schema(SCHEMA, KEYS, WholeWindow(), AGGREGATES)
+    spec = WindowAggregate(KEYS, WholeWindow(), AGGREGATES)
+    ran = run(spec, out, fed(rows, disorder, cuts))
+    assert wholes(rows) == plain(ran.rows)
+    assert [] == ran.late
+    assert {START} >= {batch.watermark for batch in ran.batches[:-1]}
+    assert sharded(spec, out, fed(rows, disorder, cuts), 3).equals(ran.rows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, CUTS)
+def test_a_whole_window_without_event_time(rows: list[Row], cuts: list[int]) -> None:
+    columns = {name: ALL[name] for name in ALL if name not in ("head", "tail")}
+    untimed = aggregates(columns, UNTIMED)
+    out = window_schema(UNTIMED, KEYS, WholeWindow(), untimed)
+    spec = WindowAggregate(KEYS, WholeWindow(), untimed)
+    ran = run(spec, out, fed(rows, 0, cuts, timed=False), timed=False)
+    expected = [(*key, *folded(mine, columns)) for key, mine in by_key(rows).items()]
+    expected.sort(key=lambda f: (group(f[0], f[1]), nulls_first(f[:2])))
+    assert expected == plain(ran.rows)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, DISORDER, CUTS)
+def test_updates_of_a_whole_window_come_to_its_rows(
+    rows: list[Row], disorder: int, cuts: list[int]
+) -> None:
+    out = window_schema(SCHEMA, KEYS, WholeWindow(), AGGREGATES, "updates")
+    assert KEYS == out.key
+    spec = WindowAggregate(KEYS, WholeWindow(), AGGREGATES, emit="updates")
+    ran = run(spec, out, fed(rows, disorder, cuts))
+    expected = {row[:2]: row for row in wholes(rows)}
+    assert expected == {row[:2]: row for row in plain(ran.rows)}
+
+
+def test_the_whole_stream_may_be_one_key() -> None:
+    rows = [Row(0, "a", 0, 1, None), Row(3, "b", 0, 2, None), Row(10, None, 0, 3, None)]
+    few = aggregates({"whole": ALL["whole"]})
+    for window, expected in (
+        (HoppingWindow(5, 5), [(0, 5, 4, 3), (10, 15, 14, 3)]),
+        (WholeWindow(), [(10, 6)]),
+    ):
+        spec = WindowAggregate((), window, few)
+        assert expected == plain(
+            run(spec, window_schema(SCHEMA, (), window, few), fed(rows, 0)).rows
+        )
+    made = window_schema(SCHEMA, (), WholeWindow(), few, "updates")
+    assert () == made.key
+
+
+def test_processing_time_windows_close_by_the_clock() -> None:
+    clock, window = ManualClock(100), HoppingWindow(10, 10, time="processing")
+    few = aggregates({"n": ALL["n"]}, UNTIMED)
+    out = window_schema(UNTIMED, ("k",), window, few)
+    assert ("k", "start", "end", "n") == out.names
+    logic: Any = WindowAggregate(("k",), window, few, lateness=2).build(
+        place(out, clock, timed=False)
+    )
+    given: list[Batch] = []
+
+    def step(micros: int, *keys: str) -> None:
+        clock.advance(micros)
+        told = logic.tick(clock.now())
+        given.extend(told.batches if told else [])
+        rows = [Row(0, key, 0, 1, None) for key in keys]
+        given.extend(logic.receive(0, fed(rows, 0, timed=False)[0]).batches)
+
+    step(0, "a", "b")
+    step(5, "a")
+    step(5, "a")
+    step(1, "b")
+    assert [] == plain(gathered(given, out))
+    step(1)
+    assert [("a", 100, 110, 2), ("b", 100, 110, 1)] == plain(gathered(given, out))
+    assert 110 == given[-1].watermark
+    given.extend(logic.receive(0, Batch(None, END)).batches)
+    assert [("a", 110, 120, 1), ("b", 110, 120, 1)] == plain(gathered(given, out))[2:]
+    honest(given, out)
+    assert logic.tick(10_000) is None
+
+
+def test_a_tick_means_nothing_to_event_time() -> None:
+    window = HoppingWindow(10, 10)
+    out = window_schema(SCHEMA, KEYS, window, AGGREGATES)
+    assert WindowAggregate(KEYS, window, AGGREGATES).build(place(out)).tick(1000) is None
+
+
+def test_keys_of_every_type_come_back_as_they_were() -> None:
+    frame = pl.DataFrame({"n": [1, 2, 1, None]}).select(
+        "n",
+        (pl.col("n") * 86_400_000_000).cast(pl.Datetime("us", "Europe/Rome")).alias("zoned"),
+        pl.col("n").cast(pl.Date).alias("day"),
+        pl.col("n").cast(pl.Time).alias("hour"),
+        pl.col("n").cast(pl.Duration("us")).alias("span"),
+        pl.col("n").cast(pl.Decimal(10, 2)).alias("price"),
+        pl.col("n").cast(pl.String).cast(pl.Binary).alias("raw"),
+        (pl.col("n") == 1).alias("flag"),
+        pl.col("n").cast(pl.String).cast(pl.Enum(["1", "2"])).alias("kind"),
+        pl.col("n").cast(pl.Int8).alias("small"),
+        (pl.col("n") / 3).alias("third"),
+    )
+    schema = Schema(tuple(frame.schema.items()))
+    keys = tuple(frame.columns)
+    few = (decompose("count", pl.len(), dict(frame.schema)),)
+    out = window_schema(schema, keys, WholeWindow(), few)
+    logic = WindowAggregate(keys, WholeWindow(), few).build(
+        Place("op", (schema,), out, ManualClock(), 0)
+    )
+    rows = frame.with_columns(pl.lit(START).alias(WATERMARK), pl.lit(0).alias(ORIGIN))
+    logic.receive(0, Batch(rows, START))
+    found = logic.receive(0, Batch(None, END)).batches[0].rows
+    assert found is not None
+    expected = frame.group_by(keys).agg(pl.len().alias("count")).sort("n")
+    assert expected.cast({"count": out.dtype("count")}).equals(
+        found.drop(WATERMARK, ORIGIN).sort("n")
+    )
+
+
+def test_ties_in_time_go_by_all_columns_and_expressions_see_no_hidden_ones() -> None:
+    frame = pl.DataFrame(
+        {"at": [5, 5, 5, 5], "l": [[2], [1, 3], None, [1]], "v": [1, 2, None, 4]}
+    ).cast({"at": TIME})
+    schema = Schema(tuple(frame.schema.items()), event_time="at")
+    columns = {
+        "head": pl.col("v").first(),
+        "tail": pl.col("v").last(),
+        "some": pl.col("v").drop_nulls().first(),
+        "wide": pl.struct(pl.all()).first().struct.field("l"),
+        "kinds": pl.struct(pl.all()).n_unique(),
+    }
+    few = tuple(decompose(name, expr, dict(schema.columns)) for name, expr in columns.items())
+    window = HoppingWindow(10, 10)
+    out = window_schema(schema, (), window, few)
+    for order in permutations(range(4)):
+        logic = WindowAggregate((), window, few).build(
+            Place("op", (schema,), out, ManualClock(), 0)
+        )
+        rows = frame[list(order)].with_columns(
+            pl.lit(START).alias(WATERMARK), pl.Series(ORIGIN, order)
+        )
+        logic.receive(0, Batch(rows[:2], START))
+        logic.receive(0, Batch(rows[2:], START))
+        found = logic.receive(0, Batch(None, END)).batches[0].rows
+        assert found is not None
+        assert [(None, 1, 4, None, 4)] == found.select(*columns).rows()
+
+
+def test_what_cannot_be_a_window_does_not_load() -> None:
+    untimed = aggregates(ALL, UNTIMED)
+    with pytest.raises(SchemaError, match=r"tumbling .* needs event time"):
+        window_schema(UNTIMED, KEYS, HoppingWindow(5, 5), untimed)
+    with pytest.raises(SchemaError, match="give the aggregate another name"):
+        window_schema(SCHEMA, KEYS, HoppingWindow(5, 5), aggregates({"start": ALL["n"]}))
+    with pytest.raises(SchemaError, match="only appends"):
+        window_schema(SCHEMA.with_key("k"), KEYS, HoppingWindow(5, 5), AGGREGATES)

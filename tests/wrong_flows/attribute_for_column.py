@@ -1,0 +1,24 @@
+# expect: a column is written pl.col('celsius'), not .celsius
+
+import headwater as hw
+from headwater.connectors import files
+
+
+class Reading(hw.Event):
+    at: hw.EventTime
+    store: hw.Site
+    freezer: str
+    celsius: float
+
+
+flow = hw.Flow("wrong")
+
+
+@flow.source
+def readings() -> hw.Source[Reading]:
+    return files.csv("readings.csv")
+
+
+@flow.operator(readings)
+def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
+    return rows.with_columns(fahrenheit=rows.celsius * 1.8 + 32)

@@ -1,0 +1,31 @@
+# expect: warm(alarm): readings does not give Alarm
+# expect: what
+
+import headwater as hw
+from headwater.connectors import files
+
+
+class Reading(hw.Event):
+    at: hw.EventTime
+    store: hw.Site
+    freezer: str
+    celsius: float
+
+
+class Alarm(hw.Event):
+    at: hw.EventTime
+    store: hw.Site
+    what: str
+
+
+flow = hw.Flow("wrong")
+
+
+@flow.source
+def readings() -> hw.Source[Reading]:
+    return files.csv("readings.csv")
+
+
+@flow.operator(readings)
+def warm(alarm: Alarm) -> Alarm | None:
+    return alarm

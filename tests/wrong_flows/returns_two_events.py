@@ -1,0 +1,30 @@
+# expect: mixed: returns Reading | Alarm; a stream has one event class: use one operator for each
+
+import headwater as hw
+from headwater.connectors import files
+
+
+class Reading(hw.Event):
+    at: hw.EventTime
+    store: hw.Site
+    freezer: str
+    celsius: float
+
+
+class Alarm(hw.Event):
+    at: hw.EventTime
+    store: hw.Site
+    what: str
+
+
+flow = hw.Flow("wrong")
+
+
+@flow.source
+def readings() -> hw.Source[Reading]:
+    return files.csv("readings.csv")
+
+
+@flow.operator(readings)
+def mixed(row: Reading) -> Reading | Alarm:
+    return row
