@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import FunctionType
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from .durations import microseconds
@@ -142,6 +143,8 @@ class Flow:
         self.max_latency = microseconds(max_latency)
         self.declarations: list[Declaration] = []
         self.problems: list[Problem] = []
+        self.unapplied: list[Problem] = []
+        """Decorators that were given a function to read, and so far none to decorate."""
         self._scope: tuple[str, ...] = ()
         self._graph: Graph | None = None
 
@@ -256,7 +259,13 @@ class Flow:
         options: Options,
         scope: dict[str, Any],
     ) -> Decorator:
+        bare = _bare(role, upstream)
+        if bare is not None:
+            self.unapplied.append(bare)
+
         def declare(function: Callable[P, R], /) -> Operator[P, R]:
+            if bare in self.unapplied:
+                self.unapplied.remove(bare)
             return self._declare(function, role, upstream, name, options, scope)
 
         return declare
@@ -302,3 +311,16 @@ class Flow:
         return f"<flow {self.name}: {len(self.declarations)} operators>"
 
 
+def _bare(role: Role, upstream: tuple[Any, ...]) -> Problem | None:
+    """Return what is wrong if the decorator turns out to stand without parentheses."""
+    if len(upstream) != 1 or not isinstance(upstream[0], FunctionType):
+        return None
+    function = upstream[0]
+    code = function.__code__
+    return Problem(
+        function.__name__,
+        f"is decorated without what it reads; write @flow.{role}(readings), with the operator "
+        f"that it reads",
+        file=code.co_filename,
+        line=code.co_firstlineno,
+    )

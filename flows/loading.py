@@ -87,7 +87,7 @@ class _Loader:
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
         self.draft = Draft()
-        self.problems: list[Problem] = list(flow.problems)
+        self.problems: list[Problem] = [*flow.problems, *flow.unapplied]
         self.made: dict[str, _Made | None] = {}
 
     def load(self, declaration: Declaration) -> None:
@@ -217,7 +217,8 @@ class _Loader:
     def _only_settings(self, signature: Signature) -> None:
         for injected in signature.injected:
             if injected.kind != "settings":
-                raise _Wrong(f"hw.{injected.kind.title()} is for operators with key=", injected.name)
+                kind = injected.kind.title()
+                raise _Wrong(f"hw.{kind} is for operators with key=", injected.name)
 
     def _sink(
         self, declaration: Declaration, signature: Signature, inputs: list[_Made]
@@ -297,9 +298,10 @@ class _Loader:
             if wrong:
                 raise _Wrong(f"returns a stream that is no {event.__name__}: {'; '.join(wrong)}")
             if found.key is not None and not set(found.key) <= set(declared.names):
+                gone = ", ".join(sorted(set(found.key) - set(declared.names)))
                 raise _Wrong(
                     f"returns an upsert stream by ({', '.join(found.key)}), and "
-                    f"{event.__name__} leaves out a part of that key"
+                    f"{event.__name__} leaves out a part of that key: add {gone} to it"
                 )
             wanted = Schema(
                 declared.columns,
@@ -508,7 +510,15 @@ def _called(function: Callable[..., Any], streams: Sequence[Stream[Any]]) -> obj
         raise
     except Exception as error:  # whatever the user's function raises
         text = str(error).split("\n", 1)[0]
+        if isinstance(error, AttributeError | ValueError) and _is_ours(error):
+            raise _Wrong(text) from error
         raise _Wrong(f"raised {type(error).__name__} at load: {text}") from error
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether an error was raised by Headwater, about what it was given."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return str(frames[-1].f_globals.get("__name__", "")).startswith("headwater.")
 
 
 def _not_an_operator(upstream: object) -> str:
@@ -517,7 +527,8 @@ def _not_an_operator(upstream: object) -> str:
     name = getattr(upstream, "__name__", None)
     if name is not None:
         return f"reads {name}, which is not an operator; decorate it with @flow.operator or source"
-    return f"reads {upstream!r}; name the decorated function itself, without calling it"
+    found = next(c.__name__ for c in type(upstream).__mro__ if not c.__name__.startswith("_"))
+    return f"reads a {found}; name the decorated function itself, without calling it"
 
 
 def _settings_parameter(signature: Signature) -> str | None:

@@ -388,6 +388,20 @@ class Keyed(Generic[T]):
             self._stream._time()
         return Windowed(self._stream, self._keys, window, microseconds(lateness), emit)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name in ("agg", "sum", "mean", "count", "len", "min", "max", "median", "first", "last"):
+            raise ExpressionError(
+                f"a key has no end, so .{name}() needs a window: "
+                f".window(hw.tumbling('1m')).agg(…), or hw.whole() for a stream that ends; for "
+                f"an aggregate of the rows so far, .running(…)"
+            )
+        raise AttributeError(
+            f"a keyed stream has no .{name}; it has .window, .running, .deduplicate and .top; "
+            f"what works row by row stands before .key_by(…)"
+        )
+
     def running(self, *, ttl: Duration | None = None, **columns: Aggregated) -> Stream[Any]:
         """Add to each row the aggregates of its key's rows so far, itself included.
 
@@ -457,6 +471,13 @@ class Windowed(Generic[T]):
             spec = OrderedWindow(self._keys, window, aggregates, self._lateness, self._emit)
         return stream._add(spec, schema, keys=self._keys, notes=notes)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"a window has no .{name}; aggregate it: .agg(mean=pl.col('celsius').mean())"
+        )
+
     def top(self, k: int, *, by: str, descending: bool = True) -> Stream[Any]:
         """Keep the k best rows of each key and window, with their `rank` from 1.
 
@@ -511,7 +532,14 @@ def _try(schema: Schema, run: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.Data
         name = found.split('"')[1] if '"' in found else found
         raise ExpressionError(unknown_column(name, schema)) from None
     except (pl.exceptions.PolarsError, TypeError) as error:
-        raise ExpressionError(str(error).split("\n", 1)[0]) from None
+        raise ExpressionError(_explained(str(error).split("\n", 1)[0])) from None
+
+
+def _explained(text: str) -> str:
+    """Add to what polars says what it means here."""
+    if "Datetime('μs', 'UTC')" in text and "Datetime('μs')" in text:
+        return f"{text}; give the time a zone: datetime(2024, 1, 1, tzinfo=UTC)"
+    return text
 
 
 def _followed(schema: Schema, made: pl.Schema) -> Schema:

@@ -38,11 +38,13 @@ BEFORE_END = pl.duration(hours=1) - pl.duration(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The four tables, each sorted by all columns or by what it is said to be sorted by."""
+    """The four tables, and two that they come of; sorted by keys, or else by all columns."""
 
     departures: int
     flown: int
     readings: int
+    flights: pl.DataFrame
+    hours: pl.DataFrame
     hourly: pl.DataFrame
     network: pl.DataFrame
     worst: pl.DataFrame
@@ -54,13 +56,16 @@ def answer(data: Path) -> Answer:
     departures, weather = table(data, "departures", DEPARTURE), table(data, "weather", WEATHER)
     flown = departures.filter(pl.col("dep_delay").is_not_null())
     flights = with_weather(flown, weather)
+    by_hour = hours(flights)
     return Answer(
         departures=departures.height,
         flown=flown.height,
         readings=weather.height,
+        flights=flights,
+        hours=by_hour,
         hourly=hourly(flights),
         network=network(flights),
-        worst=worst(flights),
+        worst=worst(by_hour),
         carried=carried(flown),
     )
 
@@ -91,7 +96,8 @@ def with_weather(flown: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
         left = flown.filter(pl.col("origin") == origin).sort("at")
         right = readings.filter(pl.col("origin") == origin).drop("origin").sort("at")
         found.append(left.join_asof(right, on="at", strategy="backward", tolerance="2h"))
-    return pl.concat(found)
+    names = ["at", "origin", "carrier", "dep_delay", "wind_speed", "precip", "visib"]
+    return pl.concat(found).select(names).sort(names)
 
 
 def hourly(flights: pl.DataFrame) -> pl.DataFrame:
@@ -122,28 +128,34 @@ def network(flights: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def worst(flights: pl.DataFrame) -> pl.DataFrame:
+def hours(flights: pl.DataFrame) -> pl.DataFrame:
+    """Sum up each airport, hour by hour, with the worst of the weather."""
+    return (
+        flights.group_by("origin", start=pl.col("at").dt.truncate("1h"))
+        .agg(
+            flights=pl.len().cast(pl.Int64),
+            delay=pl.col("dep_delay").mean(),
+            wind_speed=pl.col("wind_speed").max(),
+            precip=pl.col("precip").max(),
+            visib=pl.col("visib").min(),
+        )
+        .select(at, "start", "origin", "flights", "delay", "wind_speed", "precip", "visib")
+        .sort("start", "origin")
+    )
+
+
+def worst(hours: pl.DataFrame) -> pl.DataFrame:
     """Rank the rough hours of at least ten flights by mean delay; ties go by all columns.
 
     The time of a rank is when the row took it: once the last of it and its betters was known.
     """
-    hours = flights.group_by("origin", start=pl.col("at").dt.truncate("1h")).agg(
-        flights=pl.len().cast(pl.Int64),
-        delay=pl.col("dep_delay").mean(),
-        wind_speed=pl.col("wind_speed").max(),
-        precip=pl.col("precip").max(),
-        visib=pl.col("visib").min(),
-    )
     rough = (pl.col("wind_speed") >= 20) | (pl.col("precip") >= 0.1) | (pl.col("visib") <= 2)
-    others = ["flights", "wind_speed", "precip", "visib"]
+    others = [name for name in hours.columns if name != "delay"]
     return (
         hours.filter(rough & (pl.col("flights") >= 10))
-        .sort("delay", "start", "origin", *others, descending=[True, *[False] * 6])
+        .sort("delay", *others, descending=[True, *(False for _ in others)])
         .head(10)
-        .select(
-            at.cum_max(), "start", "origin", "flights", "delay", "wind_speed", "precip", "visib"
-        )
-        .with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
+        .with_columns(pl.col("at").cum_max(), rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int64))
     )
 
 

@@ -91,15 +91,18 @@ class Runs:
         folder = self.root / "out" / str(case)
         if case not in self.done:
             folder.mkdir(parents=True)
-            given = [f"data={self.data(case.data)}", f"out={folder}"]
-            values = settings_of(load_flow(str(FLOW)).settings, given)
-            self.done[case] = run(FLOW, values, batch_rows=case.batch_rows, workers=case.workers)
+            self.done[case] = run_case(FLOW, case, self.data(case.data), folder)
         return folder
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(tmp_path_factory.mktemp("airports"))
+
+
+def run_case(flow: Path, case: Case, data: Path, out: Path) -> Progress:
+    settings = settings_of(load_flow(str(flow)).settings, [f"data={data}", f"out={out}"])
+    return run(flow, settings, batch_rows=case.batch_rows, workers=case.workers)
 
 
 def lay_out(target: Path, *, rows: int | None) -> None:
@@ -164,6 +167,33 @@ def test_results_equal_those_of_the_oracle(runs: Runs, case: Case) -> None:
     assert_same(expected.network, parquet(out / "network.parquet", "start", "carrier"))
     assert_same(expected.worst, worst_of(out / "worst.csv"))
     assert_same(expected.carried, carried_of(out / "carried.jsonl"))
+
+
+WATCHED: Final = """
+
+@flow.sink(flights)
+def flights_file(folders: Folders) -> hw.Sink:
+    return files.to_parquet(folders.out / "flights.parquet")
+
+
+@flow.sink(hours)
+def hours_file(folders: Folders) -> hw.Sink:
+    return files.to_parquet(folders.out / "hours.parquet")
+"""
+"""Sinks for what the example keeps to itself: the joined rows, of which little is written."""
+
+
+@pytest.mark.parametrize("case", [Case("year", 65_536), Case("wild", 65_536, workers=2)], ids=str)
+def test_weather_joined_equals_that_of_the_oracle(runs: Runs, tmp_path: Path, case: Case) -> None:
+    watched = tmp_path / "watched.py"
+    watched.write_text(FLOW.read_text("utf-8") + WATCHED, "utf-8")
+    run_case(watched, case, runs.data(case.data), tmp_path)
+    expected = runs.answer(case.data)
+    flights = parquet(tmp_path / "flights.parquet", *expected.flights.columns)
+    assert_same(expected.flights, flights)
+    assert_same(expected.hours, parquet(tmp_path / "hours.parquet", "start", "origin"))
+    windless = expected.flights["wind_speed"].null_count()
+    assert 0 < windless < 0.01 * expected.flown
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -110,6 +110,16 @@ def test_a_key_is_forgotten_after_its_ttl() -> None:
         assert live == logic.live
 
 
+def test_a_key_that_had_rows_since_is_kept() -> None:
+    spec = Running(KEYS, AGGREGATES, 5)
+    logic: Any = spec.build(place(running_schema(SCHEMA, KEYS, AGGREGATES, 5)))
+    logic.receive(0, fed([Row(0, "a", 0, 1, None)], 0)[0])
+    logic.receive(0, fed([Row(3, "a", 0, 1, None)], 0)[0])
+    for watermark, live in [(4, 1), (8, 1), (9, 0)]:
+        logic.receive(0, Batch(None, watermark))
+        assert live == logic.live
+
+
 def test_what_cannot_run_does_not_load() -> None:
     with pytest.raises(SchemaError, match="needs all rows of the key"):
         running_schema(SCHEMA, KEYS, aggregates({"middle": pl.col("v").median()}))

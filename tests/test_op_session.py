@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -107,8 +108,19 @@ def test_a_row_a_gap_later_starts_a_new_session() -> None:
     rows = [Row(0, "a", 0, 1, None), Row(4, "a", 0, 2, None), Row(9, "a", 0, 3, None)]
     window, few = SessionWindow(5), aggregates({"n": ALL["n"]})
     out = ordered_window_schema(SCHEMA, ("k",), window, few)
-    ran = run(OrderedWindow(("k",), window, few), out, fed(rows, 0))
-    assert [("a", 0, 9, 8, 2), ("a", 9, 14, 13, 1)] == plain(ran.rows)
+    for disorder in (0, 20):
+        ran = run(OrderedWindow(("k",), window, few), out, fed(rows, disorder))
+        assert [("a", 0, 9, 8, 2), ("a", 9, 14, 13, 1)] == plain(ran.rows)
+
+
+def test_zeros_of_both_signs_are_one_key_and_so_are_all_nans() -> None:
+    window, few = SessionWindow(5), aggregates({"n": ALL["n"]})
+    out = ordered_window_schema(SCHEMA, ("x",), window, few)
+    for cuts in ([], [1, 2, 3]):
+        for x, y in ((0.0, -0.0), (math.nan, -math.nan)):
+            rows = [Row(t, "a", 0, 1, x if t % 2 else y) for t in range(4)]
+            ran = run(OrderedWindow(("x",), window, few), out, fed(rows, 0, cuts))
+            assert [4] == ran.rows["n"].to_list()
 
 
 def test_a_session_is_freed_once_the_watermark_has_passed_it() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwater.ext import key_groups
 from headwater.flows.batch import NO_ORIGIN, ORIGIN, WATERMARK, Batch
 from headwater.flows.clock import ManualClock
 from headwater.flows.errors import SchemaError
@@ -180,6 +181,15 @@ def test_without_event_time_every_row_is_a_moment(rows: list[Row], cuts: list[in
         for rank, row in enumerate(ranked(mine, "v", descending=True)[:k], 1)
     }
     assert expected == table
+
+
+def test_keys_of_one_group_do_not_part_the_rows_of_a_moment() -> None:
+    groups = key_groups([pl.Series(range(10_000), dtype=pl.Int64).to_arrow()], 128).to_pylist()
+    twin = groups.index(groups[0], 1)
+    rows = [Row(0, k, j, v, None) for k, j, v in (("a", 0, 1), ("b", twin, 1), ("c", 0, 2))]
+    ran = run(Top(("j",), 2, "v"), top_schema(SCHEMA, ("j",), 2, "v", None), fed(rows, 0))
+    expected = [(0, "c", 0, 2, None, 1), (0, "a", 0, 1, None, 2), (0, "b", twin, 1, None, 1)]
+    assert expected == plain(ran.rows)
 
 
 def test_nan_comes_after_all_numbers() -> None:

@@ -135,6 +135,14 @@ def test_updates_come_to_the_rows_on_close(
     assert 0 == ran.logic.live
 
 
+def test_a_hopping_window_folds_rows_in_the_order_they_came() -> None:
+    rows = [Row(t, "a", 0, None, x) for t, x in ((7, 1e16), (7, -1e16), (2, 3.0))]
+    window, few = HoppingWindow(10, 5), aggregates({"total": ALL["total"]})
+    out = window_schema(SCHEMA, KEYS, window, few)
+    ran = run(WindowAggregate(KEYS, window, few), out, fed(rows, 20))
+    assert [3.0, 3.0, 0.0] == ran.rows["total"].to_list()
+
+
 def wholes(rows: list[Row]) -> list[Found]:
     """A row for each key, at the time of its newest row."""
     found = [

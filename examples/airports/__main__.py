@@ -157,7 +157,7 @@ def rounded(reading: float | None) -> float | None:
 def drawn(out: Path) -> str:
     """Return the picture of how delays grow over the day."""
     hourly = pl.read_parquet(out / "hourly.parquet")
-    flights = hourly["flights"].sum()
+    flights: int = hourly.select(pl.col("flights").sum()).item()
     by_hour = (
         hourly.group_by("origin", hour=pl.col("start").dt.convert_time_zone(ZONE).dt.hour())
         .agg(pl.col("flights").sum(), delay=MEAN)

@@ -95,5 +95,3 @@ class Intake:
     def idle(self, partition: int) -> Batch:
         """A partition has been silent for so long that the others go on without it."""
         return self._merge.idle(partition)
-
-

@@ -103,9 +103,7 @@ class SourceState:
 
     def next(self) -> int | None:
         """Return the partition to read: the one that is furthest behind and has something."""
-        ready = [
-            p for p in range(len(self.readers)) if not self.waiting[p] and not self.ended[p]
-        ]
+        ready = [p for p in range(len(self.readers)) if not self.waiting[p] and not self.ended[p]]
         return min(ready, key=self.intake.frontier, default=None)
 
 
@@ -283,13 +281,11 @@ class Runner:
 
     def _step(self) -> bool:
         """Read and work off one chunk; return whether there is more to come."""
-        now = self._clock.now()
-        self._deliver(self._executor.tick(now))
         if self._stopping or all(all(source.ended) for source in self._sources):
             return False
         source = self._choose()
         if source is None:
-            if not self._set_idle(now):
+            if not self._set_idle(self._tick()):
                 self._wait()
             return True
         partition = source.next()
@@ -297,6 +293,7 @@ class Runner:
         # A wake that comes between the reader's look and its answer must not be lost.
         source.waiting[partition] = True
         chunk = source.readers[partition].read(self._options.batch_rows)
+        now = self._tick()
         if chunk is Signal.WAIT:
             return True
         source.waiting[partition] = False
@@ -313,6 +310,12 @@ class Runner:
         self._take(source, batch)
         self._set_idle(now)
         return True
+
+    def _tick(self) -> int:
+        """Tell the operators the processing time, and return it."""
+        now = self._clock.now()
+        self._deliver(self._executor.tick(now))
+        return now
 
     def _take(self, source: SourceState, batch: Batch) -> None:
         counts = source.counts

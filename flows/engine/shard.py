@@ -8,8 +8,6 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
-
 from ..batch import START, Batch, DeadRow, Logic, Output, concatenated
 from ..clock import Clock
 from ..graph import Edge, Graph, Node, Place, SinkSpec, SourceSpec

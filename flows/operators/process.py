@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 import heapq
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import polars as pl
 
@@ -31,7 +31,11 @@ __all__ = ["Parameter", "Process"]
 
 Key = tuple[Any, ...]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MISSING: Final = object()
 _ATOMS: Final = (int, float, str, bytes, bool, type(None), datetime, timedelta, Event)
+_PLAIN: Final = frozenset(_ATOMS) - {Event}
+"""Types of which it is quickly known that their values do not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +72,39 @@ class Process:
         return _ProcessLogic(self, place)
 
 
-@dataclass(slots=True)
-class _Call:
-    """One call to come: a row, or a timer that goes off."""
+_Call: TypeAlias = tuple[int, int, Key, Event | Fired, int, int]
+"""One call: its time, key group and key, the row or what fired, and the hidden columns."""
 
-    time: int
-    key: Key
-    event: Event | Fired
-    watermark: int
-    origin: int
+
+@dataclass(slots=True, eq=False)
+class _Values:
+    """A state parameter: the value of each key, and the object that is handed to every call."""
+
+    fresh: Callable[[], Any]
+    state: State[Any] = field(default_factory=lambda: State(None))
+    by_key: dict[Key, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Alarms:
+    """A timer parameter: when it goes off for each key, in µs and as a time in UTC."""
+
+    name: str
+    timer: Timer = field(default_factory=Timer)
+    by_key: dict[Key, tuple[int, datetime]] = field(default_factory=dict)
 
 
 class _ProcessLogic(Logic):
     __slots__ = (
+        "_alarms",
         "_buffers",
+        "_injected",
         "_interleaved",
         "_place",
         "_spec",
-        "_states",
         "_timed",
-        "_timers",
         "_touched",
+        "_values",
         "_wakeups",
         "_watermark",
         "_watermarks",
@@ -105,9 +121,15 @@ class _ProcessLogic(Logic):
         ]
         self._watermarks = [START] * len(place.inputs)
         self._watermark = START
-        self._states: dict[Key, dict[str, Any]] = {}
+        states = {p.name: _Values(p.fresh) for p in spec.parameters if p.kind == "state"}
+        alarms = {p.name: _Alarms(p.name) for p in spec.parameters if p.kind == "timer"}
+        self._values = list(states.values())
+        self._alarms = alarms
+        self._injected: dict[str, Any] = {name: one.state for name, one in states.items()}
+        self._injected.update((name, one.timer) for name, one in alarms.items())
+        if spec.settings is not None:
+            self._injected[spec.settings] = place.settings
         self._touched: dict[Key, int] = {}
-        self._timers: dict[tuple[Key, str], int] = {}
         self._wakeups: list[tuple[int, int, Any, str, Key, int]] = []
 
     # What comes in
@@ -124,7 +146,8 @@ class _ProcessLogic(Logic):
         self._watermarks[port] = max(batch.watermark, self._watermarks[port])
         watermark = min(self._watermarks)
         released = [buffer.release(watermark) for buffer in self._buffers]
-        due = watermark if self._spec.timers == "event" else START
+        by_event = self._spec.timers == "event" or watermark >= END
+        due = watermark if by_event else START
         self._run(released, due, output)
         self._watermark = watermark
         self._forget(watermark)
@@ -143,123 +166,124 @@ class _ProcessLogic(Logic):
     def _run(self, released: list[pl.DataFrame | None], due: int, output: Output) -> None:
         spec, place = self._spec, self._place
         gathered = Gathered(place.operator, spec.output, spec.many, place.on_error)
-        calls: list[_Call] = []
-        rows = self._rows(released)
-        row = next(rows, None)
-        while True:
-            if row is None:
-                position = (due, 0)
-            else:
-                position = row[:2] if self._interleaved else (START, 0)
-            fired = self._next_timer(position)
-            silent = fired is not None and due >= END
-            if fired is not None:
-                call, group = fired
-            elif row is not None:
-                _, group, call = row
-                row = next(rows, None)
-            else:
-                break
-            calls.append(call)
-            try:
-                gathered.take(len(calls) - 1, self._call(call, group, silent))
-            except Exception as error:  # whatever the user's function raises
-                gathered.fail(len(calls) - 1, error)
-        if not calls:
+        made: list[_Call] = []
+        wakeups, interleaved = self._wakeups, self._interleaved
+        for call in self._rows(released):
+            if wakeups and interleaved and wakeups[0] < call[:2]:
+                self._fire(call[:2], due, gathered, made)
+            self._take(call, gathered, made, silent=False)
+        self._fire((due, 0), due, gathered, made)
+        if not made:
             return
         hidden = pl.DataFrame(
-            {WATERMARK: [c.watermark for c in calls], ORIGIN: [c.origin for c in calls]},
+            {WATERMARK: [call[4] for call in made], ORIGIN: [call[5] for call in made]},
             schema=_HIDDEN_SCHEMA,
         )
-        made = gathered.frame(hidden)
+        rows = gathered.frame(hidden)
         output.dead.extend(
-            _dead_call(place.operator, calls[i], why) for i, why in gathered.failed.items()
+            _dead_call(place.operator, made[i], why) for i, why in gathered.failed.items()
         )
-        if made is not None:
-            output.batches.append(Batch(made, self._watermark))
+        if rows is not None:
+            output.batches.append(Batch(rows, self._watermark))
 
-    def _rows(self, released: list[pl.DataFrame | None]) -> Iterator[tuple[int, int, _Call]]:
-        """Yield (time, key group, call) of every released row, in order."""
-        streams = [
-            self._port(port, rows) for port, rows in enumerate(released) if rows is not None
-        ]
+    def _rows(self, released: list[pl.DataFrame | None]) -> Iterable[_Call]:
+        """Return the calls of every released row, in order."""
+        streams = [self._port(port, rows) for port, rows in enumerate(released) if rows is not None]
         if len(streams) == 1:
             return streams[0]
-        return heapq.merge(*streams, key=lambda item: item[:2])
+        return heapq.merge(*streams, key=lambda call: call[:2])
 
-    def _port(self, port: int, rows: pl.DataFrame) -> Iterator[tuple[int, int, _Call]]:
+    def _port(self, port: int, rows: pl.DataFrame) -> Iterable[_Call]:
         time = self._place.inputs[port].event_time
         watermarks = rows[WATERMARK].to_list()
         times = watermarks if time is None else rows[time].to_physical().to_list()
-        events = events_of(rows.drop(*HIDDEN, GROUP), self._spec.inputs[port])
-        keys = rows.select(self._spec.keys).rows()
-        out = times if self._timed and time is not None else watermarks
-        for i, (event, key, group, origin) in enumerate(
-            zip(events, keys, rows[GROUP].to_list(), rows[ORIGIN].to_list(), strict=True)
-        ):
-            yield times[i], group, _Call(times[i], key, event, out[i], origin)
+        return zip(
+            times,
+            rows[GROUP].to_list(),
+            rows.select(self._spec.keys).rows(),
+            events_of(rows.drop(*HIDDEN, GROUP), self._spec.inputs[port]),
+            times if self._timed and time is not None else watermarks,
+            rows[ORIGIN].to_list(),
+            strict=True,
+        )
+
+    def _fire(
+        self, position: tuple[int, int], due: int, gathered: Gathered, made: list[_Call]
+    ) -> None:
+        """Call with every timer that stands before `position`."""
+        wakeups = self._wakeups
+        # A longer tuple is greater: one at `position` itself is not before it.
+        while wakeups and wakeups[0] < position:
+            when, group, _, name, key, micros = heapq.heappop(wakeups)
+            alarms = self._alarms[name].by_key
+            at = alarms.get(key)
+            if at is None or at[0] != micros:
+                continue  # it was moved or cleared
+            del alarms[key]
+            watermark = when if self._interleaved else self._watermark
+            call = (when, group, key, Fired(at[1], name), watermark, NO_ORIGIN)
+            self._take(call, gathered, made, silent=due >= END)
 
     # One call
 
-    def _call(self, call: _Call, group: int, silent: bool) -> object:
-        spec = self._spec
-        states, timers = self._load(call)
-        injected: dict[str, Any] = {**states, **timers}
-        if spec.settings is not None:
-            injected[spec.settings] = self._place.settings
-        result = spec.call(call.event, **injected)
+    def _take(self, call: _Call, gathered: Gathered, made: list[_Call], *, silent: bool) -> None:
+        """Call, and note in `made` a call that gives something or fails."""
+        try:
+            result = self._call(call, silent)
+        except Exception as error:  # whatever the user's function raises
+            gathered.fail(len(made), error)
+        else:
+            if result is None:
+                return
+            gathered.take(len(made), result)
+        made.append(call)
+
+    def _call(self, call: _Call, silent: bool) -> object:
+        spec, key = self._spec, call[2]
+        if spec.ttl is not None:
+            self._touch(key, call[0], spec.ttl)
+        # The same objects serve every call: what a function keeps of them means nothing later.
+        for values in self._values:
+            state = values.state
+            value = values.by_key.get(key, _MISSING)
+            state.value_ = values.fresh() if value is _MISSING else _handed_out(value)
+            state.changed = False
+        for alarms in self._alarms.values():
+            at = alarms.by_key.get(key)
+            alarms.timer.at = None if at is None else at[1]
+            alarms.timer.changed = False
+        result = spec.call(call[3], **self._injected)
         if spec.many and result is not None:
             result = list(result)  # a generator changes state while it runs
-        for name, state in states.items():
-            if state.changed:
-                self._states.setdefault(call.key, {})[name] = state.value_
-        for name, timer in timers.items():
-            if timer.changed and not silent:
-                self._set(call, group, name, timer.at)
+        for values in self._values:
+            if values.state.changed:
+                values.by_key[key] = values.state.value_
+        for alarms in self._alarms.values():
+            if alarms.timer.changed and not silent:
+                self._set(call, alarms)
         return result
 
-    def _load(self, call: _Call) -> tuple[dict[str, State[Any]], dict[str, Timer]]:
-        key, ttl = call.key, self._spec.ttl
-        if ttl is not None:
-            touched = self._touched.pop(key, None)
-            if touched is not None and call.time - touched > ttl:
-                self._states.pop(key, None)
-            self._touched[key] = call.time
-        kept = self._states.get(key, {})
-        states: dict[str, State[Any]] = {}
-        timers: dict[str, Timer] = {}
-        for parameter in self._spec.parameters:
-            name = parameter.name
-            if parameter.kind == "state":
-                value = kept[name] if name in kept else parameter.fresh()
-                # Only assignment counts, so what can be changed in place is handed out as a copy.
-                states[name] = State(value if isinstance(value, _ATOMS) else copy.deepcopy(value))
-            else:
-                at = self._timers.get((key, name))
-                timers[name] = Timer(None if at is None else _EPOCH + timedelta(microseconds=at))
-        return states, timers
+    def _touch(self, key: Key, time: int, ttl: int) -> None:
+        touched = self._touched.pop(key, None)
+        if touched is not None and time - touched > ttl:
+            self._drop(key)
+        self._touched[key] = time
 
-    def _set(self, call: _Call, group: int, name: str, at: datetime | None) -> None:
+    def _drop(self, key: Key) -> None:
+        for values in self._values:
+            values.by_key.pop(key, None)
+
+    def _set(self, call: _Call, alarms: _Alarms) -> None:
+        time, group, key = call[:3]
+        at = alarms.timer.at
         if at is None:
-            self._timers.pop((call.key, name), None)
+            alarms.by_key.pop(key, None)
             return
-        micros = (at - _EPOCH) // timedelta(microseconds=1)
-        self._timers[call.key, name] = micros
-        when = max(micros, call.time) if self._interleaved else micros
-        order = tuple((part is not None, part) for part in call.key)
-        heapq.heappush(self._wakeups, (when, group, order, name, call.key, micros))
-
-    def _next_timer(self, position: tuple[int, int]) -> tuple[_Call, int] | None:
-        """Return the call of the next timer that stands before `position`, if there is one."""
-        while self._wakeups and self._wakeups[0][:2] < position:
-            when, group, _, name, key, micros = heapq.heappop(self._wakeups)
-            if self._timers.get((key, name)) != micros:
-                continue  # it was moved or cleared
-            del self._timers[key, name]
-            fired = Fired(_EPOCH + timedelta(microseconds=micros), name)
-            watermark = when if self._interleaved else self._watermark
-            return _Call(when, key, fired, watermark, NO_ORIGIN), group
-        return None
+        micros = (at - _EPOCH) // _MICROSECOND
+        alarms.by_key[key] = micros, _EPOCH + timedelta(microseconds=micros)
+        when = max(micros, time) if self._interleaved else micros
+        order = tuple((part is not None, part) for part in key)
+        heapq.heappush(self._wakeups, (when, group, order, alarms.name, key, micros))
 
     def _forget(self, watermark: int) -> None:
         ttl = self._spec.ttl
@@ -270,17 +294,31 @@ class _ProcessLogic(Logic):
             if touched + ttl >= watermark:
                 break
             del self._touched[key]
-            self._states.pop(key, None)
+            self._drop(key)
 
 
 _HIDDEN_SCHEMA: Final = {WATERMARK: pl.Int64, ORIGIN: pl.Int64}
 
 
+def _handed_out(value: Any) -> Any:
+    """Return the value, or a copy of one that can be changed in place: only assignment counts."""
+    kind = type(value)
+    if kind in _PLAIN or issubclass(kind, _ATOMS):
+        return value
+    if kind in (list, set, dict) and _flat(value.values() if kind is dict else value):
+        return value.copy()
+    return copy.deepcopy(value)
+
+
+def _flat(values: Iterable[Any]) -> bool:
+    return _PLAIN.issuperset(map(type, values))
+
+
 def _dead_call(operator: str, call: _Call, reason: str) -> DeadRow:
-    event = call.event
+    _, _, key, event, watermark, origin = call
     if isinstance(event, Fired):
-        raw: dict[str, Any] = {"fired": event.at, "timer": event.timer, "key": call.key}
+        raw: dict[str, Any] = {"fired": event.at, "timer": event.timer, "key": key}
     else:
         raw = {name: getattr(event, name) for name in schema_of(type(event)).names}
     line = json.dumps(raw, default=str).encode()
-    return DeadRow(operator, line, reason, call.origin, call.watermark)
+    return DeadRow(operator, line, reason, origin, watermark)

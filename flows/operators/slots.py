@@ -81,7 +81,9 @@ def _physical(dtype: pl.DataType) -> pl.DataType:
 def _plain(column: pl.Series) -> pa.Array:
     dtype = column.dtype
     if dtype.is_float():
-        column = column + 0.0  # makes -0.0 equal to 0.0
+        # -0.0 equals 0.0, and there are many NaNs; one of each is kept.
+        zero = pl.when(column == 0.0).then(0.0).otherwise(column)
+        column = pl.select(zero.fill_nan(_NAN)).to_series()
     elif dtype.is_temporal():
         column = column.to_physical()
     else:

@@ -1,4 +1,4 @@
-# expect: celsius
+# expect: does not give one value for a group; use an aggregate such as .mean()
 
 import polars as pl
 

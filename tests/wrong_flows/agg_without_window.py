@@ -1,4 +1,4 @@
-# expect: .window(
+# expect: cold: a key has no end, so .agg() needs a window: .window(hw.tumbling('1m')).agg(…)
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-# expect: cold
+# expect: cold: is decorated without what it reads; write @flow.operator(readings)
 
 import headwater as hw
 from headwater.connectors import files

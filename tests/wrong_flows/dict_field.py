@@ -1,4 +1,4 @@
-# expect: Message.payload
+# expect: Message.payload: dict[str, float] has no column type; declare a nested hw.Event
 
 import headwater as hw
 from headwater.connectors import files

@@ -1,4 +1,4 @@
-# expect: disorder_of_no_unit.py:16: 
+# expect: disorder_of_no_unit.py:17
 # expect: '10 sec' is not a duration
 # expect: us, ms, s, m (minutes), h, d or w
 

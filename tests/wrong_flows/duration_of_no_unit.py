@@ -24,4 +24,8 @@ def readings() -> hw.Source[Reading]:
 
 @flow.operator(readings)
 def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
-    return rows.key_by("store", "freezer").window(hw.tumbling("10 sec")).agg(celsius=pl.col("celsius").mean())
+    return (
+        rows.key_by("store", "freezer")
+        .window(hw.tumbling("10 sec"))
+        .agg(celsius=pl.col("celsius").mean())
+    )

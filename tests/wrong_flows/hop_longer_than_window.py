@@ -23,4 +23,8 @@ def readings() -> hw.Source[Reading]:
 
 @flow.operator(readings)
 def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
-    return rows.key_by("store", "freezer").window(hw.hopping("1m", "5m")).agg(celsius=pl.col("celsius").mean())
+    return (
+        rows.key_by("store", "freezer")
+        .window(hw.hopping("1m", "5m"))
+        .agg(celsius=pl.col("celsius").mean())
+    )

@@ -1,5 +1,4 @@
-# expect: warm(alarm): readings does not give Alarm
-# expect: what
+# expect: warm(alarm): readings does not give Alarm: column 'what' is missing
 
 import headwater as hw
 from headwater.connectors import files

@@ -1,5 +1,4 @@
-# expect: mean()
-# expect: aggregate in `.window(...).agg(...)` instead
+# expect: cold: `mean()` looks at more than one row; aggregate in `.window(...).agg(...)` instead
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-# expect: time zone
+# expect: give the time a zone: datetime(2024, 1, 1, tzinfo=UTC)
 
 from datetime import datetime
 

@@ -1,5 +1,4 @@
-# expect: cold: returns a stream that is no Alarm
-# expect: what
+# expect: cold: returns a stream that is no Alarm: column 'what' is missing
 
 import polars as pl
 

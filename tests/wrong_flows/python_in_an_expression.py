@@ -1,4 +1,4 @@
-# expect: it calls a Python function
+# expect: it calls a Python function, which cannot be checked or shipped; write a row function
 
 import polars as pl
 
@@ -21,6 +21,10 @@ def readings() -> hw.Source[Reading]:
     return files.csv("readings.csv")
 
 
+def rounded(celsius: float) -> float:
+    return round(celsius) if celsius > 0 else 0.0
+
+
 @flow.operator(readings)
 def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
-    return rows.with_columns(celsius=pl.col("celsius").map_elements(lambda c: c * 2))
+    return rows.with_columns(celsius=pl.col("celsius").map_elements(rounded))

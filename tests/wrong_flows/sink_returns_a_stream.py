@@ -1,4 +1,4 @@
-# expect: out
+# expect: out: a sink returns hw.Sink, or takes an input and returns None
 
 import headwater as hw
 from headwater.connectors import files

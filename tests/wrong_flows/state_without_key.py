@@ -1,4 +1,5 @@
-# expect: cold(seen): asks for hw.State, which is kept per key; say which: @flow.operator(…, key='…')
+# expect: cold(seen): asks for hw.State, which is kept per key;
+# expect: say which: @flow.operator(…, key='…')
 
 import headwater as hw
 from headwater.connectors import files

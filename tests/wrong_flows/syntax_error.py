@@ -1,4 +1,4 @@
-# expect: syntax_error.py:22: SyntaxError: expected ':'
+# expect: syntax_error.py:23: SyntaxError: expected ':'
 
 import headwater as hw
 from headwater.connectors import files

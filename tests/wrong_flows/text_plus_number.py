@@ -1,4 +1,4 @@
-# expect: cold
+# expect: cold: arithmetic on dtypes str and
 
 import polars as pl
 
@@ -23,4 +23,4 @@ def readings() -> hw.Source[Reading]:
 
 @flow.operator(readings)
 def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
-    return rows.with_columns(freezer=pl.col("freezer") - 1)
+    return rows.with_columns(freezer=pl.col("freezer") + 1)

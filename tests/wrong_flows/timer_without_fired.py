@@ -1,4 +1,5 @@
-# expect: silent(row): has a timer but cannot be called when it goes off; annotate row: Reading | hw.Fired
+# expect: silent(row): has a timer but cannot be called when it goes off;
+# expect: annotate row: Reading | hw.Fired
 
 from datetime import timedelta
 

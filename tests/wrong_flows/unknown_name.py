@@ -1,5 +1,5 @@
 # expect: NameError: name 'reading' is not defined
-# expect: unknown_name.py:2
+# expect: unknown_name.py:23
 
 import headwater as hw
 from headwater.connectors import files

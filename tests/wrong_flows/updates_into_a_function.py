@@ -1,4 +1,7 @@
-# expect: cold
+# expect: cold(row): works row by row, and means replaces earlier rows
+# expect: use emit='close', or .changes()
+
+from datetime import datetime
 
 import polars as pl
 
@@ -21,12 +24,20 @@ def readings() -> hw.Source[Reading]:
     return files.csv("readings.csv")
 
 
+class Minute(hw.Event):
+    at: hw.EventTime
+    store: hw.Site
+    freezer: str
+    start: datetime
+    celsius: float
+
+
 @flow.operator(readings)
-def means(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
+def means(rows: hw.Stream[Reading]) -> hw.Stream[Minute]:
     minutes = rows.key_by("store", "freezer").window(hw.tumbling("1m"), emit="updates")
     return minutes.agg(celsius=pl.col("celsius").mean())
 
 
 @flow.operator(means)
-def cold(row: Reading) -> Reading | None:
+def cold(row: Minute) -> Minute | None:
     return row if row.celsius < -20 else None

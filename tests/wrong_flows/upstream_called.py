@@ -1,4 +1,4 @@
-# expect: name the decorated function itself, without calling it
+# expect: cold: reads a Source; name the decorated function itself, without calling it
 
 import headwater as hw
 from headwater.connectors import files

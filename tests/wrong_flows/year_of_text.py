@@ -1,4 +1,4 @@
-# expect: cold
+# expect: cold: `year` operation not supported for dtype `str`
 
 import polars as pl
 

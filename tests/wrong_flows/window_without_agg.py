@@ -1,0 +1,24 @@
+# expect: a window has no .mean; aggregate it: .agg(
+
+import headwater as hw
+from headwater.connectors import files
+
+
+class Reading(hw.Event):
+    at: hw.EventTime
+    store: hw.Site
+    freezer: str
+    celsius: float
+
+
+flow = hw.Flow("wrong")
+
+
+@flow.source
+def readings() -> hw.Source[Reading]:
+    return files.csv("readings.csv")
+
+
+@flow.operator(readings)
+def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
+    return rows.key_by("store", "freezer").window(hw.tumbling("1m")).mean()
