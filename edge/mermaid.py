@@ -9,10 +9,7 @@ from .drawing import Arrow, Box, Drawing
 __all__ = ["mermaid"]
 
 _SHAPES = {"source": ("([", "])"), "operator": ("[", "]"), "sink": ("[(", ")]")}
-_ENTITIES = {
-    "#": "#35;", "&": "#amp;", "<": "#lt;", ">": "#gt;", '"': "#quot;", "`": "#96;",
-    "\n": " ", "\r": " ",
-}  # fmt: skip
+_ENTITIES = {"#": "#35;", "&": "#amp;", "<": "#lt;", ">": "#gt;", '"': "#quot;", "`": "#96;"}
 
 
 def mermaid(drawing: Drawing) -> str:
@@ -48,4 +45,4 @@ def _arrow(arrow: Arrow) -> str:
 
 
 def _escaped(text: str) -> str:
-    return "".join(_ENTITIES.get(c, c) for c in text)
+    return "".join(_ENTITIES.get(c, c if c.isprintable() else " ") for c in text)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -110,7 +110,8 @@ def _stopped_by_signals(runner: Runner, say: Say) -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stopped.set()
         runner.stop()
-        say("stopping: what was read is worked off and the sinks are completed; again to abort")
+        with suppress(RuntimeError):  # the signal came in the midst of another line
+            say("stopping: what was read is worked off, the sinks are completed; again to abort")
 
     if threading.current_thread() is not threading.main_thread():
         yield stopped  # only the main thread is sent signals

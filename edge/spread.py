@@ -273,9 +273,7 @@ def _keys(node: Node, port: int) -> tuple[str, ...]:
     return node.keys
 
 
-def _by_key(
-    rows: pl.DataFrame, keys: tuple[str, ...], workers: int
-) -> list[pl.DataFrame | None]:
+def _by_key(rows: pl.DataFrame, keys: tuple[str, ...], workers: int) -> list[pl.DataFrame | None]:
     groups = pl.Series(key_groups([rows[key].to_arrow() for key in keys], KEY_GROUPS))
     owners = groups.cast(pl.Int64) * workers // KEY_GROUPS
     found = []

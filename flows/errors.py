@@ -1,13 +1,13 @@
 """The errors of Headwater: one family, each saying what to do next.
 
-    HeadwaterError                  everything below
-    ├── FlowError                   a flow that cannot be loaded; holds every Problem found
-    ├── SchemaError                 a type or a schema that cannot be used
-    ├── ExpressionError             an expression that an operation does not take
-    ├── ConnectorError              an outside system: a file, a port, a broker
-    ├── SettingsError               a flow's settings do not validate
-    ├── RowError                    a user function raised for a row and the flow stops on errors
-    └── WorkerError                 a worker process died or answered with an error
+HeadwaterError                  everything below
+├── FlowError                   a flow that cannot be loaded; holds every Problem found
+├── SchemaError                 a type or a schema that cannot be used
+├── ExpressionError             an expression that an operation does not take
+├── ConnectorError              an outside system: a file, a port, a broker
+├── SettingsError               a flow's settings do not validate
+├── RowError                    a user function raised for a row and the flow stops on errors
+└── WorkerError                 a worker process died or answered with an error
 """
 
 from __future__ import annotations

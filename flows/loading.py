@@ -118,9 +118,7 @@ class _Loader:
         self, declaration: Declaration, message: str, parameter: str | None, line: int
     ) -> None:
         self.draft.discard(declaration.name)
-        self.problems.append(
-            Problem(declaration.name, message, parameter, declaration.file, line)
-        )
+        self.problems.append(Problem(declaration.name, message, parameter, declaration.file, line))
 
     def add_terminals(self) -> None:
         """Print what nothing reads."""
@@ -128,9 +126,7 @@ class _Loader:
         for name, made in list(self.made.items()):
             if made is not None and made.edge not in read:
                 self.draft.begin(f"{name} (terminal)", None)
-                self.draft.add(
-                    SinkSpec(None), [made.edge], made.schema, name=f"{name} (terminal)"
-                )
+                self.draft.add(SinkSpec(None), [made.edge], made.schema, name=f"{name} (terminal)")
 
     # What an operator reads
 
@@ -220,9 +216,7 @@ class _Loader:
                 kind = injected.kind.title()
                 raise _Wrong(f"hw.{kind} is for operators with key=", injected.name)
 
-    def _sink(
-        self, declaration: Declaration, signature: Signature, inputs: list[_Made]
-    ) -> None:
+    def _sink(self, declaration: Declaration, signature: Signature, inputs: list[_Made]) -> None:
         if signature.kind == "none":
             if signature.returned.kind != "sink":
                 raise _Wrong("a sink returns hw.Sink, or takes an input and returns None")
@@ -258,9 +252,7 @@ class _Loader:
             )
         return self._frame(declaration, signature, inputs)
 
-    def _stream(
-        self, declaration: Declaration, signature: Signature, inputs: list[_Made]
-    ) -> _Made:
+    def _stream(self, declaration: Declaration, signature: Signature, inputs: list[_Made]) -> _Made:
         if declaration.options.key is not None:
             raise _Wrong("key= is for functions per row; call rows.key_by(…) on the stream")
         if signature.injected:
@@ -321,9 +313,7 @@ class _Loader:
             edge = self.draft.add(spec, [stream._edge], wanted, name=declaration.name)
         return _Made(edge, wanted, event)
 
-    def _row(
-        self, declaration: Declaration, signature: Signature, inputs: list[_Made]
-    ) -> _Made:
+    def _row(self, declaration: Declaration, signature: Signature, inputs: list[_Made]) -> _Made:
         options = declaration.options
         returned = signature.returned
         if returned.kind not in ("row", "none"):
@@ -414,9 +404,7 @@ class _Loader:
                         timers[0].name,
                     )
 
-    def _class_of(
-        self, made: _Made, signature: Signature, parameter: str
-    ) -> type[Event]:
+    def _class_of(self, made: _Made, signature: Signature, parameter: str) -> type[Event]:
         """Return the member of a row function's union that an input's rows are."""
         if made.schema.key is not None:
             raise _Wrong(
@@ -442,9 +430,7 @@ class _Loader:
         columns = tuple(pl.col(name).cast(dtype) for name, dtype in wanted.columns)
         return self.draft.add(Columns((Step("select", columns),)), [made.edge], wanted)
 
-    def _frame(
-        self, declaration: Declaration, signature: Signature, inputs: list[_Made]
-    ) -> _Made:
+    def _frame(self, declaration: Declaration, signature: Signature, inputs: list[_Made]) -> _Made:
         if len(inputs) != 1:
             raise _Wrong("a function on batches takes one input", signature.inputs[0])
         if signature.injected:

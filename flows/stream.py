@@ -461,9 +461,7 @@ class Windowed(Generic[T]):
         )
         if isinstance(window, HoppingWindow | WholeWindow):
             schema = window_schema(stream.schema, self._keys, window, aggregates, self._emit)
-            spec: Any = WindowAggregate(
-                self._keys, window, aggregates, self._lateness, self._emit
-            )
+            spec: Any = WindowAggregate(self._keys, window, aggregates, self._lateness, self._emit)
         else:
             schema = ordered_window_schema(
                 stream.schema, self._keys, window, aggregates, self._emit
@@ -567,5 +565,3 @@ def _aggregates(
 ) -> tuple[Incremental | Buffered, ...]:
     dtypes = dict(schema.columns)
     return tuple(decompose(name, value, dtypes) for name, value in columns.items())
-
-

@@ -49,9 +49,7 @@ class Rows(Source[Any]):
 
 
 class _RowsReader(Reader):
-    def __init__(
-        self, rows: Sequence[Any], sizes: tuple[int, ...], context: SourceContext
-    ) -> None:
+    def __init__(self, rows: Sequence[Any], sizes: tuple[int, ...], context: SourceContext) -> None:
         self._rows = rows
         self._sizes = sizes
         self._reads = 0

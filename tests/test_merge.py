@@ -13,9 +13,7 @@ from headwater.flows.merge import Merge
 
 Channel = list[int]
 
-channels = st.lists(
-    st.lists(st.integers(0, 12), max_size=12).map(sorted), min_size=1, max_size=4
-)
+channels = st.lists(st.lists(st.integers(0, 12), max_size=12).map(sorted), min_size=1, max_size=4)
 
 
 def batches(marks: Channel, channel: int, cuts: list[int]) -> list[Batch]:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import headwater as hw
+from headwater.flows.schema import schema_of
 
 from .harness import Kept, Rows, at, run
 
@@ -102,7 +103,7 @@ def test_a_chain_gives_what_polars_gives_on_the_whole(
         return kept
 
     run(flow)
-    schema = {"at": pl.Datetime("us", "UTC"), "x": pl.Float64, "n": pl.Int64, "s": pl.String}
+    schema = schema_of(Sample).polars()
     # Two copies, so that the oracle never works on a frame of one row; see `by_rows`.
     frame = pl.DataFrame([*rows, *rows], schema=schema, orient="row").with_row_index("row")
     for step in chosen:

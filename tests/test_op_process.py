@@ -31,9 +31,7 @@ class Said(hw.Event):
 
 
 rows = st.lists(
-    st.tuples(
-        st.integers(0, 60), st.sampled_from(["a", "b", "c", None]), st.integers(0, 3)
-    ),
+    st.tuples(st.integers(0, 60), st.sampled_from(["a", "b", "c", None]), st.integers(0, 3)),
     max_size=25,
 )
 
@@ -93,37 +91,30 @@ def modelled(order: list[tuple[int, str | None, int]]) -> dict[str, list[str]]:
         by_key[key].append((t, n))
     # The watermark before the end: what goes off after it may not set itself again.
     last = max(t for t, _, _ in order) - DISORDER
-    said: dict[str, list[str]] = {}
-    for key, events in by_key.items():
-        count, names, timer = 0, [""], None
-        texts: list[str] = []
-        names = []
-        now = 0
+    return {str(key): _one_key(sorted(events), last) for key, events in by_key.items()}
 
-        def fire(when: int, names: list[str]) -> None:
-            nonlocal count, timer
-            again = bool(count % 2)
-            asked, timer = timer, None
+
+def _one_key(events: list[tuple[int, int]], last: int) -> list[str]:
+    count, now = 0, 0
+    names: list[str] = []
+    texts: list[str] = []
+    timer: int | None = None
+    waiting: list[tuple[int, int] | None] = [*events, None]
+    for event in waiting:
+        while timer is not None and (event is None or max(timer, now) < event[0]):
+            now, asked, timer = max(timer, now), timer, None
+            if count % 2 and now < last:
+                timer = asked + 4
             count += 1
             texts.append(f"fired {count} {names}")
-            if again and when < last:
-                assert asked is not None
-                timer = asked + 4
-
-        for t, n in sorted(events):
-            while timer is not None and max(timer, now) < t:
-                now = max(timer, now)
-                fire(now, names)
-            now = t
-            count += n
-            names = [str(n)]
-            timer = {1: t + 3, 2: None, 3: t - 30}.get(n, timer)
-            texts.append(f"row {count} {names}")
-        while timer is not None:
-            now = max(timer, now)
-            fire(now, names)
-        said[str(key)] = texts
-    return said
+        if event is None:
+            break
+        now, n = event
+        count += n
+        names = [str(n)]
+        timer = {1: now + 3, 2: None, 3: now - 30}.get(n, timer)
+        texts.append(f"row {count} {names}")
+    return texts
 
 
 def by_key(found: list[dict[str, Any]]) -> list[str]:
@@ -207,7 +198,6 @@ def test_timers_in_processing_time_go_by_the_clock() -> None:
     clock = ManualClock(int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1_000_000))
     flow = hw.Flow("f")
     kept = Kept()
-
 
     @flow.source
     def ticks() -> hw.Source[Tick]:

@@ -88,7 +88,7 @@ def windows_of(source: Source[Any], idle: str | None = None) -> tuple[hw.Flow, K
 
 def test_the_partition_that_is_behind_is_read_first() -> None:
     read: list[str] = []
-    scripts = {
+    scripts: dict[str, list[Any]] = {
         "slow": [x for i in range(5) for x in (lambda: read.append("slow"), tick(i))],
         "fast": [x for i in range(5) for x in (lambda: read.append("fast"), tick(100 * i))],
     }
@@ -116,7 +116,7 @@ def test_a_silent_partition_holds_others_back_until_it_is_idle() -> None:
     def look() -> None:
         seen.append(sum(row["n"] for row in kept.rows))
 
-    scripts = {
+    scripts: dict[str, list[Any]] = {
         "a": [
             tick(1),
             tick(30),

@@ -144,7 +144,8 @@ def test_dead_letters_can_be_read_by_the_flow() -> None:
 
     @flow.operator(readings.dead, inverse.dead)
     def causes(*letters: hw.Stream[hw.DeadLetter]) -> hw.Stream[Note]:
-        return letters[0].union(letters[1]).select(text=pl.col("operator") + ": " + pl.col("origin"))
+        text = pl.col("operator") + ": " + pl.col("origin")
+        return letters[0].union(*letters[1:]).select(text=text)
 
     @flow.sink(causes)
     def out() -> hw.Sink:
@@ -191,9 +192,7 @@ def test_functions_on_batches_in_both_kinds() -> None:
 
     @flow.operator(readings, returns=Double)
     def big(rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.filter(pl.col("value") >= 5).select(
-            "at", "device", twice=pl.col("value") * 2
-        )
+        return rows.filter(pl.col("value") >= 5).select("at", "device", twice=pl.col("value") * 2)
 
     @flow.operator(readings)
     def same(rows: pa.RecordBatch) -> pa.RecordBatch:

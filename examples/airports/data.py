@@ -50,9 +50,7 @@ def weather(folder: Path) -> pl.DataFrame:
     """Return the weather readings, in the order of the hours."""
     return (
         pl.read_csv(folder / "weather.csv", null_values=["NA", ""], infer_schema_length=None)
-        .with_columns(
-            at=pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC")
-        )
+        .with_columns(at=pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_zone="UTC"))
         .sort("at", maintain_order=True)
         .select("origin", *WEATHER)
     )

@@ -62,9 +62,7 @@ class _AsyncLogic(Logic):
             return Output([batch])
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-        gathered = Gathered(
-            self._place.operator, self._spec.output, False, self._place.on_error
-        )
+        gathered = Gathered(self._place.operator, self._spec.output, False, self._place.on_error)
         events = events_of(visible(batch.rows), self._spec.input)
         for index, result in self._loop.run_until_complete(self._all(events)):
             if isinstance(result, Exception):

@@ -41,9 +41,7 @@ def canonical(rows: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
     rows = rows.sort(first, maintain_order=True)
     keys = rows.select(first)
     tied = keys.select(
-        pl.all_horizontal([pl.col(c).eq_missing(pl.col(c).shift(1)) for c in first])
-        .slice(1)
-        .any()
+        pl.all_horizontal([pl.col(c).eq_missing(pl.col(c).shift(1)) for c in first]).slice(1).any()
     ).item()
     if not tied:
         return rows

@@ -34,8 +34,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MISSING: Final = object()
 _ATOMS: Final = (int, float, str, bytes, bool, type(None), datetime, timedelta, Event)
-_PLAIN: Final = frozenset(_ATOMS) - {Event}
-"""Types of which it is quickly known that their values do not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +81,8 @@ class _Values:
     fresh: Callable[[], Any]
     state: State[Any] = field(default_factory=lambda: State(None))
     by_key: dict[Key, Any] = field(default_factory=dict)
+    fixed: set[type] = field(default_factory=lambda: set(_ATOMS))
+    """Types whose values cannot be changed in place, as far as they were met."""
 
 
 @dataclass(slots=True, eq=False)
@@ -246,7 +246,11 @@ class _ProcessLogic(Logic):
         for values in self._values:
             state = values.state
             value = values.by_key.get(key, _MISSING)
-            state.value_ = values.fresh() if value is _MISSING else _handed_out(value)
+            if value is _MISSING:
+                value = values.fresh()
+            elif type(value) not in values.fixed:
+                value = _handed_out(value, values.fixed)
+            state.value_ = value
             state.changed = False
         for alarms in self._alarms.values():
             at = alarms.by_key.get(key)
@@ -300,18 +304,17 @@ class _ProcessLogic(Logic):
 _HIDDEN_SCHEMA: Final = {WATERMARK: pl.Int64, ORIGIN: pl.Int64}
 
 
-def _handed_out(value: Any) -> Any:
+def _handed_out(value: Any, fixed: set[type]) -> Any:
     """Return the value, or a copy of one that can be changed in place: only assignment counts."""
     kind = type(value)
-    if kind in _PLAIN or issubclass(kind, _ATOMS):
+    if issubclass(kind, _ATOMS):
+        fixed.add(kind)
         return value
-    if kind in (list, set, dict) and _flat(value.values() if kind is dict else value):
-        return value.copy()
+    if kind in (list, set, dict):
+        inside = value.values() if kind is dict else value
+        if fixed.issuperset(map(type, inside)):
+            return value.copy()
     return copy.deepcopy(value)
-
-
-def _flat(values: Iterable[Any]) -> bool:
-    return _PLAIN.issuperset(map(type, values))
 
 
 def _dead_call(operator: str, call: _Call, reason: str) -> DeadRow:

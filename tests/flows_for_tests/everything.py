@@ -168,7 +168,7 @@ def again(rows: hw.Stream[Any]) -> hw.Stream[Any]:
     return rows.window(hw.tumbling("1m")).agg(n=pl.col("n").sum(), mean=pl.col("mean").mean())
 
 
-OUTPUTS = {
+OUTPUTS: dict[str, hw.Operator[..., Any]] = {
     "tumbling": tumbling,
     "hopping": hopping,
     "sliding": sliding,
