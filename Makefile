@@ -28,7 +28,7 @@ check: $(STAMPS)/ext $(STAMPS)/ns
 bench: $(STAMPS)/ext $(STAMPS)/data
 	@HEADWATER_REQUIRE_EXT=1 $(PY) benchmarks/run.py
 
-docs: $(STAMPS)/docs
+docs: $(STAMPS)/docs $(STAMPS)/ns
 	@$(PY) -m mkdocs build --quiet --strict --site-dir build/docs
 
 clean:

@@ -58,6 +58,21 @@ FlowArgument = Annotated[
         show_default=False,
     ),
 ]
+ReportOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write what was measured, as JSON.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Set a field of the flow's settings."),
+]
+DeadOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Append dead letters to this file.",
+        show_default="NAME-OF-FLOW.dead.jsonl",
+    ),
+]
 TracebackOption = Annotated[
     bool, typer.Option("--traceback", help="Show the traceback of an error.")
 ]
@@ -74,25 +89,13 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, max=1024, help="Processes for operators with a key.")
     ] = 1,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write what was measured, as JSON.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Set a field of the flow's settings."),
-    ] = None,
+    report: ReportOption = None,
+    settings: SetOption = None,
     seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
     batch_rows: Annotated[
         int, typer.Option(min=1, max=10_000_000, help="Rows of a batch at the most.")
     ] = 65_536,
-    dead: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Append dead letters to this file.",
-            show_default="NAME-OF-FLOW.dead.jsonl",
-        ),
-    ] = None,
+    dead: DeadOption = None,
     live: Annotated[
         bool, typer.Option("--live/--no-live", help="Show a live table on a terminal.")
     ] = True,
@@ -182,7 +185,7 @@ def graph(
     _say(f"wrote {output}")
 
 
-@app.command(name="version")
+@app.command(name="version", rich_help_panel="About")
 def print_version() -> None:
     """Print the version of Headwater."""
     try:

@@ -18,8 +18,10 @@ from pydantic_core import ErrorDetails, to_json
 
 from .errors import SchemaError
 from .event import Event, adapter_of
+from .fieldtypes import FieldType, field_types
+from .memo import once_per_class
 from .rows import checked_frame, constant, shown
-from .schema import FieldType, Schema, field_types, once_per_class, schema_of
+from .schema import Schema, schema_of
 
 __all__ = ["Bad", "Boundary", "Checked", "boundary_of"]
 

@@ -36,16 +36,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from .errors import SchemaError
-from .schema import (
-    EventTimeMark,
-    SiteMark,
-    Unit,
-    Width,
-    Zone,
-    checked_type,
-    marked,
-    once_per_class,
-)
+from .marks import EventTimeMark, SiteMark, Unit, Width, Zone, marked
+from .memo import once_per_class
+from .validation import checked_type
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler

@@ -27,6 +27,7 @@ class GeneratedSource(Source[Any]):
     """Runs a generator in a thread of its own, so that it may block."""
 
     make: Callable[[], Iterable[Event]]
+    bounded: ClassVar[bool] = False
     rewinds: ClassVar[bool] = False
 
     def partitions(self) -> list[str]:

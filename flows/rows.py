@@ -18,7 +18,11 @@ import pyarrow as pa
 
 from .errors import SchemaError
 from .event import Event
-from .schema import EPOCH, LONGEST, FieldType, conform, field_types, once_per_class, schema_of
+from .fieldtypes import FieldType, field_types
+from .marks import EPOCH
+from .memo import once_per_class
+from .schema import conform, schema_of
+from .validation import LONGEST
 
 __all__ = ["checked_frame", "constant", "events_of", "frame_of", "shown"]
 
@@ -29,7 +33,6 @@ _FIRST = -62_135_596_800_000_000
 _LAST = 253_402_300_799_999_999
 # Below this many µs from 1970, a double of seconds still tells every µs apart.
 _EXACT_MICROS = 1 << 52
-
 _WIDE = Context(prec=80)
 
 _Faults = dict[int, list[str]]  # why rows do not fit, by index

@@ -15,8 +15,9 @@ from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 import polars as pl
 
-from .aggregates import Aggregate, Buffered, Incremental, decompose
+from .aggregates import Aggregate
 from .batch import DELETED
+from .decompose import Buffered, Incremental, decompose
 from .draft import Draft
 from .durations import microseconds
 from .errors import ExpressionError, SchemaError

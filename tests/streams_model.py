@@ -14,7 +14,7 @@ import polars as pl
 from hypothesis import strategies as st
 
 from headwater.ext import key_groups
-from headwater.flows.aggregates import Aggregate, Buffered, Incremental, decompose
+from headwater.flows.aggregates import Aggregate
 from headwater.flows.batch import (
     DELETED,
     END,
@@ -29,6 +29,7 @@ from headwater.flows.batch import (
     visible,
 )
 from headwater.flows.clock import ManualClock
+from headwater.flows.decompose import Buffered, Incremental, decompose
 from headwater.flows.graph import Place, Spec
 from headwater.flows.merge import Merge
 from headwater.flows.schema import Schema

@@ -15,16 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.flows.aggregates import (
-    Aggregate,
-    Buffered,
-    Incremental,
-    Part,
-    approx_quantile,
-    decompose,
-    fold_of,
-)
+from headwater.flows.aggregates import Aggregate, Part, approx_quantile
+from headwater.flows.decompose import Buffered, Incremental, decompose
 from headwater.flows.errors import ExpressionError
+from headwater.flows.pythonfolds import fold_of
 
 x, n, w, b, s = pl.col("x"), pl.col("n"), pl.col("w"), pl.col("b"), pl.col("s")
 t, d, m, u, i8 = pl.col("t"), pl.col("d"), pl.col("m"), pl.col("u"), pl.col("i8")

@@ -90,7 +90,7 @@ class Runs:
     def out(self, case: Case) -> Path:
         folder = self.root / "out" / str(case)
         if case not in self.done:
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             self.done[case] = run_case(FLOW, case, self.data(case.data), folder)
         return folder
 
@@ -121,7 +121,7 @@ def shuffle(source: Path, target: Path, how: str) -> None:
         if how == "wild":
             # Whatever two rows change places, the draws differ by less than a day.
             drawn = pl.Series([rng.randrange(DAY) for _ in range(rows.height)])
-            rows = rows.sort(seconds(rows) + drawn)
+            rows = rows.sort(seconds(rows) + drawn, maintain_order=True)
         else:
             days = (seconds(rows) // DAY).alias("day")
             rows = rows.sort(days, seconds(rows), descending=[False, True], maintain_order=True)
@@ -275,7 +275,7 @@ def test_demo_shows_the_tables(runs: Runs, shown: tuple[Path, str]) -> None:
     worst = year.network.group_by("carrier").agg(pl.col("flights").sum(), delay=WEIGHTED)
     expected = worst.sort("delay", descending=True).head(5).iter_rows()
     assert [(c, f"{n:,}", f"{d:.1f}") for c, n, d in expected] == carriers
-    hours = re.findall(r"│ \d\d \w{3} \d\d:00 │ (\w+) +│ +(\d+) │ +([\d.]+) │", text)
+    hours = re.findall(r"│ \d\d \w{3} \d\d:00 +│ (\w+) +│ +(\d+) │ +([\d.]+) │", text)
     named = {"EWR": "Newark", "JFK": "Kennedy", "LGA": "LaGuardia"}
     expected = year.worst.select("origin", "flights", "delay").iter_rows()
     assert [(named[o], str(n), f"{d:.1f}") for o, n, d in expected] == hours

@@ -126,6 +126,7 @@ def counts(rows: hw.Stream[Line]) -> hw.Stream[Count]:
     [
         ("none.py", "import headwater", "none.py: defines no flow; write flow = hw.Flow('name')"),
         ("ends.py", "import sys\nsys.exit(3)", "ends.py:2: the file ends Python (sys.exit)"),
+        ("colon.py", "\ndef cold(rows)\n    return rows", "colon.py:2: SyntaxError: expected ':'"),
         ("falls.py", "x = 1 / 0", "falls.py:1: ZeroDivisionError: division by zero"),
         ("queue.py", GOOD, "the file is called like Python's own module 'queue'"),
         ("kafka.py", GOOD, "the file is called like the package 'kafka'"),

@@ -236,7 +236,7 @@ def test_nothing_overlaps_and_everything_is_in_its_place(drawn: Drawing) -> None
     layout = layout_of(drawn, sizes, {region.id: 70.0 for region in drawn.regions})
     page = Rect(0, 0, layout.width, layout.height)
     for rects in (layout.boxes, layout.regions, layout.tiers):
-        rectangles: list[Rect] = list(rects.values())  # type: ignore[attr-defined]
+        rectangles: list[Rect] = list(rects.values())
         assert all(apart(one, two) for one, two in itertools.combinations(rectangles, 2))
         assert all(inside(rect, page) for rect in rectangles)
     for box in drawn.boxes:

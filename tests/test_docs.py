@@ -99,8 +99,7 @@ def fits(expected: list[str], actual: list[str]) -> bool:
     """Whether lines are as shown, up to what ``...`` stands for."""
     patterns = [".*".join(map(re.escape, line.rstrip().split("..."))) for line in expected]
     return len(patterns) == len(actual) and all(
-        re.fullmatch(pattern, line.rstrip())
-        for pattern, line in zip(patterns, actual, strict=True)
+        re.fullmatch(pattern, line.rstrip()) for pattern, line in zip(patterns, actual, strict=True)
     )
 
 
@@ -299,5 +298,6 @@ def test_a_connector_has_docstrings(name: str) -> None:
 
 def test_the_reference_has_every_public_name() -> None:
     pages = "".join(p.read_text("utf-8") for p in (DOCS / "reference").glob("*.md"))
-    listed = set(re.findall(r"^ +- (\w+)$", pages, re.MULTILINE))
-    assert set() == set(hw.__all__) - {"__version__"} - listed
+    listed = set(re.findall(r"^ +- (\w+)$|`hw\.(\w+)`", pages, re.MULTILINE))
+    names = {name for pair in listed for name in pair}
+    assert set() == set(hw.__all__) - {"__version__"} - names

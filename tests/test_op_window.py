@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.flows.aggregates import decompose
 from headwater.flows.batch import END, NO_ORIGIN, ORIGIN, START, WATERMARK, Batch
 from headwater.flows.clock import ManualClock
+from headwater.flows.decompose import decompose
 from headwater.flows.errors import SchemaError
 from headwater.flows.graph import Place
 from headwater.flows.operators.window import WindowAggregate, window_schema

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from headwater.flows.errors import SchemaError
 from headwater.flows.event import Event, EventTime, Field, Site, Width, Zone
 from headwater.flows.rows import checked_frame, events_of, frame_of
-from headwater.flows.schema import LONGEST, schema_of
+from headwater.flows.schema import schema_of
+from headwater.flows.validation import LONGEST
 
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)
 FIRST, LAST = datetime(1, 1, 3), datetime(9999, 12, 29)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from headwater.flows.errors import SchemaError
 from headwater.flows.event import Event, EventMeta, EventTime, Field, Site, Unit, Width, Zone
-from headwater.flows.schema import Schema, conform, differences, field_types, lossless, schema_of
+from headwater.flows.fieldtypes import field_types
+from headwater.flows.schema import Schema, conform, differences, lossless, schema_of
 
 UTC_STAMP = pl.Datetime("us", "UTC")
 

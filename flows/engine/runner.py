@@ -18,6 +18,7 @@ from ..generated import GeneratedSource
 from ..graph import DEAD_LETTER, Edge, Graph, Node, SinkSpec, SourceSpec
 from ..merge import Merge
 from .intake import Intake
+from .pace import Pace
 from .shard import Counts, Shard, Step
 
 __all__ = ["Executor", "Options", "Progress", "Runner", "SourceState"]
@@ -100,6 +101,8 @@ class SourceState:
     ended: list[bool] = field(default_factory=list)
     silent_since: list[int] = field(default_factory=list)
     idle: list[bool] = field(default_factory=list)
+    pace: Pace | None = None
+    """How much to read at a time; None for a source with an end, where only the rate counts."""
 
     def next(self) -> int | None:
         """Return the partition to read: the one that is furthest behind and has something."""
@@ -210,7 +213,10 @@ class Runner:
             intake = Intake(
                 node.operator, node.schema.event_time, node.spec.disorder, len(names), first
             )
-            state = SourceState(node, node.spec, names, [], intake)
+            pace = None
+            if not source.bounded:
+                pace = Pace(self._options.batch_rows, self.graph.max_latency)
+            state = SourceState(node, node.spec, names, [], intake, pace=pace)
             self._sources.append(state)
             for number, name in enumerate(names):
                 wake = self._waker(state, number)
@@ -292,7 +298,8 @@ class Runner:
         assert partition is not None
         # A wake that comes between the reader's look and its answer must not be lost.
         source.waiting[partition] = True
-        chunk = source.readers[partition].read(self._options.batch_rows)
+        limit = self._options.batch_rows if source.pace is None else source.pace.limit
+        chunk = source.readers[partition].read(limit)
         now = self._tick()
         if chunk is Signal.WAIT:
             return True
@@ -308,6 +315,8 @@ class Runner:
             source.ended[partition] = True
             batch = source.intake.end(partition)
         self._take(source, batch)
+        if source.pace is not None and isinstance(chunk, Chunk):
+            source.pace.took(chunk.rows.height, self._clock.now() - now)
         self._set_idle(now)
         return True
 

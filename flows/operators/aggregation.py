@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import polars as pl
 import pyarrow as pa
 
-from ..aggregates import Buffered, Incremental, Part
+from ..aggregates import Part
 from ..batch import HIDDEN, by_rows
+from ..decompose import Buffered, Incremental
 from .folds import SLOT, Fold, fold_for, running_fold_for
 from .ordered import GROUP, canonical
 

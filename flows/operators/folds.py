@@ -14,7 +14,8 @@ import polars as pl
 import pyarrow as pa
 
 from ...ext import fold_count, fold_max, fold_min, fold_moments, fold_sum
-from ..aggregates import Part, PythonFold, fold_of
+from ..aggregates import Part
+from ..pythonfolds import PythonFold, fold_of
 from .ordered import canonical
 
 __all__ = ["SLOT", "Fold", "fold_for", "running_fold_for"]

@@ -17,8 +17,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..aggregates import Buffered, Incremental
 from ..batch import DELETED, END, HIDDEN, START, Batch, Logic, Output, concatenated, hide
+from ..decompose import Buffered, Incremental
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema

@@ -11,9 +11,9 @@ import copy
 import heapq
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -74,24 +74,25 @@ _Call: TypeAlias = tuple[int, int, Key, Event | Fired, int, int]
 """One call: its time, key group and key, the row or what fired, and the hidden columns."""
 
 
-@dataclass(slots=True, eq=False)
-class _Values:
-    """A state parameter: the value of each key, and the object that is handed to every call."""
+class _Values(NamedTuple):
+    """A state parameter: the object that every call is handed, and each key's value."""
 
+    state: State[Any]
+    by_key: dict[Key, Any]
     fresh: Callable[[], Any]
-    state: State[Any] = field(default_factory=lambda: State(None))
-    by_key: dict[Key, Any] = field(default_factory=dict)
-    fixed: set[type] = field(default_factory=lambda: set(_ATOMS))
+    fixed: set[type]
     """Types whose values cannot be changed in place, as far as they were met."""
 
 
-@dataclass(slots=True, eq=False)
-class _Alarms:
-    """A timer parameter: when it goes off for each key, in µs and as a time in UTC."""
+class _Alarms(NamedTuple):
+    """A timer parameter: the object that every call is handed, and when it goes off for each key.
 
+    Times are kept in µs and as they are handed out, in UTC.
+    """
+
+    timer: Timer
+    by_key: dict[Key, tuple[int, datetime]]
     name: str
-    timer: Timer = field(default_factory=Timer)
-    by_key: dict[Key, tuple[int, datetime]] = field(default_factory=dict)
 
 
 class _ProcessLogic(Logic):
@@ -121,12 +122,16 @@ class _ProcessLogic(Logic):
         ]
         self._watermarks = [START] * len(place.inputs)
         self._watermark = START
-        states = {p.name: _Values(p.fresh) for p in spec.parameters if p.kind == "state"}
-        alarms = {p.name: _Alarms(p.name) for p in spec.parameters if p.kind == "timer"}
-        self._values = list(states.values())
-        self._alarms = alarms
-        self._injected: dict[str, Any] = {name: one.state for name, one in states.items()}
-        self._injected.update((name, one.timer) for name, one in alarms.items())
+        self._values: list[_Values] = []
+        self._alarms: dict[str, _Alarms] = {}
+        self._injected: dict[str, Any] = {}
+        for one in spec.parameters:
+            if one.kind == "state":
+                self._injected[one.name] = state = State[Any](None)
+                self._values.append(_Values(state, {}, one.fresh, set(_ATOMS)))
+            else:
+                self._injected[one.name] = timer = Timer()
+                self._alarms[one.name] = _Alarms(timer, {}, one.name)
         if spec.settings is not None:
             self._injected[spec.settings] = place.settings
         self._touched: dict[Key, int] = {}
@@ -171,7 +176,7 @@ class _ProcessLogic(Logic):
         for call in self._rows(released):
             if wakeups and interleaved and wakeups[0] < call[:2]:
                 self._fire(call[:2], due, gathered, made)
-            self._take(call, gathered, made, silent=False)
+            self._take(call, gathered, made, False)
         self._fire((due, 0), due, gathered, made)
         if not made:
             return
@@ -222,50 +227,48 @@ class _ProcessLogic(Logic):
             del alarms[key]
             watermark = when if self._interleaved else self._watermark
             call = (when, group, key, Fired(at[1], name), watermark, NO_ORIGIN)
-            self._take(call, gathered, made, silent=due >= END)
+            self._take(call, gathered, made, due >= END)
 
     # One call
 
-    def _take(self, call: _Call, gathered: Gathered, made: list[_Call], *, silent: bool) -> None:
-        """Call, and note in `made` a call that gives something or fails."""
-        try:
-            result = self._call(call, silent)
-        except Exception as error:  # whatever the user's function raises
-            gathered.fail(len(made), error)
-        else:
-            if result is None:
-                return
-            gathered.take(len(made), result)
-        made.append(call)
+    def _take(self, call: _Call, gathered: Gathered, made: list[_Call], silent: bool) -> None:
+        """Call, keep what state and timers were set to, and gather what is returned.
 
-    def _call(self, call: _Call, silent: bool) -> object:
+        `made` gets the calls that give something or fail; one that fails changes nothing.
+        """
         spec, key = self._spec, call[2]
         if spec.ttl is not None:
             self._touch(key, call[0], spec.ttl)
         # The same objects serve every call: what a function keeps of them means nothing later.
-        for values in self._values:
-            state = values.state
-            value = values.by_key.get(key, _MISSING)
+        for state, by_key, fresh, fixed in self._values:
+            value = by_key.get(key, _MISSING)
             if value is _MISSING:
-                value = values.fresh()
-            elif type(value) not in values.fixed:
-                value = _handed_out(value, values.fixed)
+                value = fresh()
+            elif type(value) not in fixed:
+                value = _handed_out(value, fixed)
             state.value_ = value
             state.changed = False
-        for alarms in self._alarms.values():
-            at = alarms.by_key.get(key)
-            alarms.timer.at = None if at is None else at[1]
-            alarms.timer.changed = False
-        result = spec.call(call[3], **self._injected)
-        if spec.many and result is not None:
-            result = list(result)  # a generator changes state while it runs
-        for values in self._values:
-            if values.state.changed:
-                values.by_key[key] = values.state.value_
-        for alarms in self._alarms.values():
-            if alarms.timer.changed and not silent:
-                self._set(call, alarms)
-        return result
+        for timer, alarms, _ in self._alarms.values():
+            at = alarms.get(key)
+            timer.at = None if at is None else at[1]
+            timer.changed = False
+        try:
+            result = spec.call(call[3], **self._injected)
+            if spec.many and result is not None:
+                result = list(result)  # a generator changes state while it runs
+        except Exception as error:  # whatever the user's function raises
+            gathered.fail(len(made), error)
+            made.append(call)
+            return
+        for state, by_key, _, _ in self._values:
+            if state.changed:
+                by_key[key] = state.value_
+        for alarm in self._alarms.values():
+            if alarm.timer.changed and not silent:
+                self._set(call, alarm)
+        if result is not None:
+            gathered.take(len(made), result)
+            made.append(call)
 
     def _touch(self, key: Key, time: int, ttl: int) -> None:
         touched = self._touched.pop(key, None)
@@ -274,20 +277,20 @@ class _ProcessLogic(Logic):
         self._touched[key] = time
 
     def _drop(self, key: Key) -> None:
-        for values in self._values:
-            values.by_key.pop(key, None)
+        for one in self._values:
+            one.by_key.pop(key, None)
 
-    def _set(self, call: _Call, alarms: _Alarms) -> None:
+    def _set(self, call: _Call, alarm: _Alarms) -> None:
         time, group, key = call[:3]
-        at = alarms.timer.at
+        at = alarm.timer.at
         if at is None:
-            alarms.by_key.pop(key, None)
+            alarm.by_key.pop(key, None)
             return
         micros = (at - _EPOCH) // _MICROSECOND
-        alarms.by_key[key] = micros, _EPOCH + timedelta(microseconds=micros)
+        alarm.by_key[key] = micros, _EPOCH + timedelta(microseconds=micros)
         when = max(micros, time) if self._interleaved else micros
         order = tuple((part is not None, part) for part in key)
-        heapq.heappush(self._wakeups, (when, group, order, alarms.name, key, micros))
+        heapq.heappush(self._wakeups, (when, group, order, alarm.name, key, micros))
 
     def _forget(self, watermark: int) -> None:
         ttl = self._spec.ttl

@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..aggregates import Buffered, Incremental
 from ..batch import HIDDEN, ORIGIN, START, WATERMARK, Batch, Logic, Output
+from ..decompose import Buffered, Incremental
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema

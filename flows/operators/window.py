@@ -17,9 +17,9 @@ from typing import Final, Literal
 
 import polars as pl
 
-from ..aggregates import Buffered, Incremental
 from ..batch import DELETED, END, START, WATERMARK, Batch, Logic, Output, concatenated, hide
 from ..clock import Clock
+from ..decompose import Buffered, Incremental
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema

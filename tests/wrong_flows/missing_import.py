@@ -1,7 +1,7 @@
 # expect: ModuleNotFoundError: No module named 'headwater_of_tomorrow'
 # expect: missing_import.py:
 
-import headwater_of_tomorrow
+import headwater_of_tomorrow  # noqa: F401
 
 import headwater as hw
 from headwater.connectors import files

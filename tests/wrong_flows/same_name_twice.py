@@ -27,5 +27,5 @@ def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
 
 
 @flow.operator(readings)
-def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
+def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:  # noqa: F811
     return rows.filter(pl.col("celsius") < -30)

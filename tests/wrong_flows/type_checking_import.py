@@ -23,5 +23,5 @@ def readings() -> hw.Source[Reading]:
 
 
 @flow.operator(readings)
-def cold(rows: hw.Stream[Temperature]) -> hw.Stream[Reading]:
+def cold(rows: hw.Stream[Temperature]) -> hw.Stream[Reading]:  # noqa: F821
     return rows

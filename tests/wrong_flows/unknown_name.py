@@ -20,6 +20,6 @@ def readings() -> hw.Source[Reading]:
     return files.csv("readings.csv")
 
 
-@flow.operator(reading)
+@flow.operator(reading)  # noqa: F821
 def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
     return rows
