@@ -87,6 +87,7 @@ class LiveView:
         self._seconds = seconds
         self._begun = self._last = seconds()
         self._rates = Rates()
+        self._rates.update({}, self._begun)
         self._live = Live(
             console=console,
             auto_refresh=False,

@@ -345,9 +345,6 @@ def _built(frame: pl.DataFrame, cls: type[E]) -> list[E]:
     return events
 
 
-# --- the public face ---
-
-
 def constant(kept: FieldType, value: object, height: int) -> pl.Series | None:
     """A column that holds one value throughout; None if the value does not fit."""
     try:
