@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from .catalogue import CATALOGUE, Entry, chosen
-from .processes import Measured, measure, write
+from .processes import Measured, measure, run_windowed, write
 from .report import Line, Report, machine, shown
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -44,6 +44,7 @@ def _arguments() -> tuple[_Plan, bool]:
     )
     parser.add_argument("--rows", type=int, default=int(env.get("ROWS") or _ROWS))
     parser.add_argument("--quick", action="store_true", default=bool(env.get("QUICK")))
+    parser.add_argument("--rounds", type=int, help="5 by default, 3 with --quick")
     parser.add_argument("--data", type=Path, default=ROOT / "build" / "bench")
     parser.add_argument("--save", action="store_true", help="keep benchmarks/results.json as well")
     given = parser.parse_args()
@@ -52,9 +53,10 @@ def _arguments() -> tuple[_Plan, bool]:
         jobs = chosen(names)
     except ValueError as error:
         parser.error(str(error))
-    if given.rows < 1:
-        parser.error("--rows is at least 1")
-    return _Plan(jobs, given.rows, 3 if given.quick else 5, given.data.resolve()), given.save
+    rounds = (3 if given.quick else 5) if given.rounds is None else given.rounds
+    if given.rows < 1 or rounds < 1:
+        parser.error("--rows and --rounds are at least 1")
+    return _Plan(jobs, given.rows, rounds, given.data.resolve()), given.save
 
 
 def _timed(plan: _Plan, job: Entry) -> list[Line]:
@@ -75,15 +77,13 @@ def _peaks(plan: _Plan, job: Entry) -> list[Line]:
     lines: list[Line] = []
     (form,) = job.forms
     for rows in (plan.rows, 10 * plan.rows):
-        write(ROOT, plan.data, form, min(rows, _WARM_UP_ROWS))
         path = write(ROOT, plan.data, form, rows)
         try:
-            (engine,) = job.engines
-            one = measure(ROOT, plan.data, job.name, engine, rows)
-            lines.append(Line.of(job.name, engine, rows, [one]))
+            found = [run_windowed(ROOT, path)]
         finally:
             if rows > plan.rows:
                 path.unlink()
+        lines.append(Line.of(job.name, "headwater", rows, found))
     return lines
 
 

@@ -20,19 +20,24 @@ class Frame(hw.Source[Any]):
 
     frame: pl.DataFrame
     rows: int = 65_536
+    offsets: pl.Series = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        numbers = pl.int_range(self.frame.height, dtype=pl.Int64, eager=True)
+        object.__setattr__(self, "offsets", numbers)
 
     def partitions(self) -> Sequence[str]:
         return ["memory"]
 
     def open(self, partition: str, context: SourceContext) -> Reader:
-        return _FrameReader(self.frame, self.rows)
+        return _FrameReader(self)
 
 
 class _FrameReader(Reader):
-    def __init__(self, frame: pl.DataFrame, rows: int) -> None:
-        self._frame = frame
-        self._rows = rows
-        self._offsets = pl.int_range(frame.height, dtype=pl.Int64, eager=True)
+    def __init__(self, source: Frame) -> None:
+        self._frame = source.frame
+        self._rows = source.rows
+        self._offsets = source.offsets
         self._at = 0
 
     def read(self, limit: int) -> Chunk | Signal:

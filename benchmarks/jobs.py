@@ -92,10 +92,6 @@ def _from_parquet(inputs: Inputs) -> hw.Source[Any]:
     return files.parquet(inputs.file("parquet"))
 
 
-def _from_csv(inputs: Inputs) -> hw.Source[Any]:
-    return files.csv(inputs.file("csv"))
-
-
 def _scanned(inputs: Inputs) -> pl.LazyFrame:
     return pl.scan_parquet(inputs.file("parquet"))
 
@@ -166,7 +162,5 @@ PREPARE: Final[dict[tuple[str, str], Prepare]] = {
     ("D", "headwater"): _flow(pipelines.fahrenheit, _in_memory, _F),
     ("D", "polars"): _frame(rivals.mapped, _lazy, _F),
     ("D", "python"): _python_loop,
-    ("memory-csv", "headwater"): _flow(pipelines.windowed, _from_csv, _WINDOW),
-    ("memory-parquet", "headwater"): _flow(pipelines.windowed, _from_parquet, _WINDOW),
 }
 """How a job (see `catalogue`) is made ready for an engine."""

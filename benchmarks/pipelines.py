@@ -18,6 +18,7 @@ __all__ = [
     "Reading",
     "Warm",
     "Windowed",
+    "by_device",
     "chain",
     "fahrenheit",
     "run",
@@ -136,6 +137,13 @@ def fahrenheit(source: hw.Source[Any], sink: hw.Sink) -> hw.Flow:
     return flow
 
 
+def by_device(rows: hw.Stream[Reading]) -> hw.Stream[Any]:
+    """Return count, mean and maximum by device and 10 s of event time."""
+    temp = pl.col("temp")
+    window = rows.key_by("device").window(hw.tumbling("10s"))
+    return window.agg(n=pl.len(), mean=temp.mean(), peak=temp.max())
+
+
 def windowed(source: hw.Source[Any], sink: hw.Sink) -> hw.Flow:
     """Return job B: a window of 10 s of event time by device."""
     flow = hw.Flow("windowed")
@@ -146,12 +154,7 @@ def windowed(source: hw.Source[Any], sink: hw.Sink) -> hw.Flow:
 
     @flow.operator(readings)
     def windows(rows: hw.Stream[Reading]) -> hw.Stream[Windowed]:
-        temp = pl.col("temp")
-        return (
-            rows.key_by("device")
-            .window(hw.tumbling("10s"))
-            .agg(n=pl.len(), mean=temp.mean(), peak=temp.max())
-        )
+        return by_device(rows)
 
     @flow.sink(windows)
     def out() -> hw.Sink:

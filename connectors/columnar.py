@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,6 +14,7 @@ from ..flows.connector import Chunk, Dead, Reader, Signal
 from ..flows.errors import ConnectorError, SchemaError
 from .formats import Origin, chunk_of
 from .pending import Pending
+from .soundness import held, sound_rows
 
 __all__ = ["ROWS", "ColumnReader", "Columnar", "Ipc", "Opened", "Parquet"]
 
@@ -108,7 +109,8 @@ class ColumnReader(Reader):
                 f"{origin.name}: cannot be read as {kind}: {_one_line(error)}"
             ) from error
         try:
-            self._empty = self._chunk(_nothing(self._file.schema))
+            self._check(_chosen(self._file.schema, names))
+            self._empty = self._chunk(_nothing(self._file.schema), range(0), ())
         except ConnectorError:
             self._file.close()
             raise
@@ -120,37 +122,47 @@ class ColumnReader(Reader):
             self._pending.put(self._next(), self._start)
         return self._pending.take(limit)
 
+    def _check(self, chosen: list[str]) -> None:
+        """Raise `ConnectorError` for columns that are there twice or of a type without use."""
+        for name in chosen:
+            fields = self._file.schema.get_all_field_indices(name)
+            if len(fields) > 1:
+                raise ConnectorError(f"{self._origin.name}: two columns are called {name!r}")
+            dtype = self._file.schema.field(fields[0]).type
+            if not held(dtype):
+                raise ConnectorError(
+                    f"{self._origin.name}: column {name!r} is {dtype}, which cannot be read"
+                )
+
     def _next(self) -> Chunk:
         try:
             batch = next(self._file.batches, None)
-            if batch is not None:
-                # The bytes are a stranger's: offsets that point outside, or text that is not
-                # UTF-8, would crash the process.
-                batch.validate(full=True)
+            if batch is None:
+                self._ended = True
+                return self._empty
+            sound, places, unsound = sound_rows(batch)
         except _FAILURES as error:
             self._ended = True
             reason = f"the file breaks off after row {self._number - 1}: {_one_line(error)}"
             dead = Dead(self._number, b"", reason)
             return Chunk(self._empty.rows, self._empty.offsets, (dead,))
-        if batch is None:
-            self._ended = True
-            return self._empty
-        return self._chunk(batch)
-
-    def _chunk(self, batch: pa.RecordBatch) -> Chunk:
-        # Metadata means nothing to a row, and polars panics over some that is damaged.
-        plain = pa.schema([one.remove_metadata() for one in batch.schema])
-        bare = pa.RecordBatch.from_arrays(batch.columns, schema=plain)
-        frame = pl.DataFrame(pl.from_arrow(bare))
-        frame = frame.with_columns(pl.lit(value).alias(name) for name, value in self._origin.fields)
-        numbers = range(self._number, self._number + len(batch))
+        first = self._number
         self._number += len(batch)
+        lost = [Dead(first + one.index, one.raw, one.reason) for one in unsound]
+        return self._chunk(sound, [first + place for place in places], lost)
 
+    def _chunk(
+        self, batch: pa.RecordBatch, numbers: Sequence[int], dead: Sequence[Dead]
+    ) -> Chunk:
         try:
+            frame = pl.DataFrame(pl.from_arrow(_bare(batch)))
+            frame = frame.with_columns(
+                pl.lit(value).alias(name) for name, value in self._origin.fields
+            )
             checked = self._origin.boundary.columns(frame)
-        except SchemaError as error:
-            raise ConnectorError(f"{self._origin.name}: {error}") from error
-        return chunk_of(checked, numbers, ())
+        except (SchemaError, pl.exceptions.PolarsError) as error:
+            raise ConnectorError(f"{self._origin.name}: {_one_line(error)}") from error
+        return chunk_of(checked, numbers, dead)
 
     def close(self) -> None:
         self._ended = True
@@ -164,6 +176,20 @@ class ColumnReader(Reader):
         if self._ended:
             return 1.0
         return (self._number - 1) / self._file.rows if self._file.rows else None
+
+
+def _bare(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch without metadata, which means nothing to a row; polars panics over some.
+
+    Instants are in UTC whatever their zone; polars does not know every name of one.
+    """
+    fields = [one.remove_metadata() for one in batch.schema]
+    columns = batch.columns
+    for place, one in enumerate(fields):
+        if pa.types.is_timestamp(one.type) and one.type.tz is not None:
+            fields[place] = one.with_type(pa.timestamp(one.type.unit, "UTC"))
+            columns[place] = columns[place].cast(fields[place].type)
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _nothing(schema: pa.Schema) -> pa.RecordBatch:

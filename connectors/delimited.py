@@ -83,7 +83,12 @@ class _CsvParser(Parser):
             Dead(number, raw, "a quoted field is not closed") for number, raw in records.unclosed
         ]
         raw, numbers = records.raw, records.numbers
-        while self._names is None and raw:
+        while self._names is None and (raw or dead):
+            bad = min(dead, key=lambda one: one.offset, default=None)
+            if bad is not None and not (raw and numbers[0] < bad.offset):
+                raise ConnectorError(
+                    f"{self._origin.name}: the first line is no CSV header: {bad.reason}"
+                )
             first, raw, numbers = raw[0], raw[1:], numbers[1:]
             if first.strip():
                 self._begin(self._header(first))

@@ -54,6 +54,8 @@ def find(wanted: Patterns) -> list[Found]:
             raise ConnectorError(f"no file matches {pattern!r}; {_hint(pattern)}")
         for path, fields in matches:
             for one in _members(path, fields):
+                if not one.name.isascii() and _no_utf8(one.name):
+                    raise ConnectorError(f"{one.name!r}: the file's name is not UTF-8; rename it")
                 found.setdefault(one.name, one)
     return [found[name] for name in sorted(found)]
 
@@ -78,6 +80,14 @@ def _members(path: str, fields: _Fields) -> list[Found]:
     except (OSError, zipfile.BadZipFile) as error:
         raise ConnectorError(f"{path}: cannot be read as a zip archive: {error}") from error
     return [Found(f"{path}/{name}", path, name, fields) for name in names]
+
+
+def _no_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _matches(pattern: str) -> list[tuple[str, _Fields]]:

@@ -39,10 +39,14 @@ Opener = Callable[[], BinaryIO]
 def _stdin() -> BinaryIO:
     # The raw file: a thread that waits in the buffered one holds a lock the interpreter needs to
     # exit.
+    if sys.stdin is None:
+        raise ConnectorError("stdin: is closed")
     return cast(BinaryIO, getattr(sys.stdin.buffer, "raw", sys.stdin.buffer))
 
 
 def _stdout() -> BinaryIO:
+    if sys.stdout is None:
+        raise ConnectorError("stdout: is closed")
     return sys.stdout.buffer
 
 

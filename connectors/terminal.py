@@ -17,6 +17,8 @@ __all__ = ["terminal"]
 
 
 def _stdout() -> TextIO:
+    if sys.stdout is None:
+        raise ConnectorError("stdout: is closed")
     return sys.stdout
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -49,7 +50,8 @@ class DeadLetters:
     def close(self) -> None:
         """Close the file, if there is one."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # `bury` flushes: what is left has failed, and was told
+                self._file.close()
 
 
 def _line(letter: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -21,7 +22,7 @@ from ..flows.engine.runner import Progress
 from ..flows.graph import Graph
 from .tally import Tally, rows_read, tallies
 
-__all__ = ["LineView", "LiveView", "Rates", "View", "duration", "lag_of"]
+__all__ = ["LineView", "LiveView", "Rates", "View", "duration", "lag_of", "reached"]
 
 _REFRESH: Final = 0.2
 """Seconds between two pictures, at the least."""
@@ -29,6 +30,7 @@ _LINE: Final = 5.0
 """Seconds between two lines."""
 _SMOOTH: Final = 2.0
 """Seconds over which a rate is averaged."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _HISTORIC: Final = 86_400_000_000
 """µs of lag from which data counts as historic: its age says nothing about the run."""
 
@@ -160,6 +162,16 @@ def lag_of(watermark: int, now: int) -> int | None:
     return max(0, now - watermark)
 
 
+def reached(watermark: int) -> str:
+    """Return a watermark as a time in UTC to the second; empty before the first and at the end."""
+    if not START < watermark < END:
+        return ""
+    try:
+        return f"{_EPOCH + timedelta(microseconds=watermark):%Y-%m-%d %H:%M:%S}"
+    except OverflowError:  # event times that no calendar has
+        return ""
+
+
 def duration(seconds: float) -> str:
     """Return a length of time as a person reads it: ``0.4s``, ``12s``, ``3m05s``, ``2h10m``."""
     if seconds < 10:
@@ -175,7 +187,7 @@ def duration(seconds: float) -> str:
 def _table(every: tuple[Tally, ...], rates: dict[str, float], now: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("operator", no_wrap=True)
-    for heading in ("rows/s", "in", "out", "late", "dead", "lag"):
+    for heading in ("rows/s", "in", "out", "queue", "late", "dead", "watermark", "lag"):
         table.add_column(heading, justify="right", no_wrap=True)
     for tally in every:
         lag = lag_of(tally.watermark, now)
@@ -184,8 +196,10 @@ def _table(every: tuple[Tally, ...], rates: dict[str, float], now: int) -> Table
             f"{rates.get(tally.operator, 0.0):,.0f}",
             f"{tally.rows_in:,}",
             f"{tally.rows_out:,}",
+            f"{tally.held:,}" if tally.held else "",
             f"{tally.late:,}" if tally.late else "",
             Text(f"{tally.dead:,}", style="red") if tally.dead else "",
+            reached(tally.watermark),
             "" if lag is None else duration(lag / 1e6),
         )
     return table

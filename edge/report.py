@@ -35,8 +35,8 @@ def report_of(graph: Graph, progress: Progress, measured: Measured) -> dict[str,
     """Return the report of a run.
 
     `peak_rss_mb` is of this process, plus that of the largest worker times their number.
-    `late` rows that no operator reads are among the `dead`. `dropped` counts what a quota made
-    the flow give up: nothing, in a run on one machine.
+    `late` rows that no operator reads are among the `dead`. `dropped` counts the rows that
+    operators left out on purpose, as repetitions.
     """
     every = tallies(graph, progress)
     read = rows_read(graph, progress)
@@ -60,7 +60,7 @@ def report_of(graph: Graph, progress: Progress, measured: Measured) -> dict[str,
         "sinks": {graph.node(name).operator: rows for name, rows in progress.sinks.items()},
         "late": sum(tally.late for tally in every),
         "dead": progress.dead,
-        "dropped": 0,
+        "dropped": sum(tally.dropped for tally in every),
     }
 
 

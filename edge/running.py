@@ -17,16 +17,20 @@ from rich.console import Console
 
 from ..connectors.terminal import terminal
 from ..flows.engine.runner import BATCH_ROWS, Executor, Options, Progress, Runner
+from ..flows.errors import HeadwaterError
 from ..flows.graph import Graph, SinkSpec
 from .clock import SystemClock
 from .deadletters import DeadLetters
 from .live import LineView, LiveView, View, duration
 from .report import Measured, report_of, write_report
 from .tally import rows_read, tallies
+from .traces import shown, user_place
 
 __all__ = ["Choices", "Outcome", "run_graph"]
 
 Say = Callable[[str], None]
+_WATCH_EVERY: Final = 100_000
+"""µs between two looks at where the run stands, at the least."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -69,7 +73,7 @@ def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say
         executor = _executor(reference, choices.workers, options)
         runner = Runner(graph, clock, options, letters.bury, executor)
         with _stopped_by_signals(runner, say) as stopped:
-            progress = runner.run(view.watch)
+            progress = runner.run(view.watch, watch_every=_WATCH_EVERY)
     finally:
         view.close()
         letters.close()
@@ -79,6 +83,13 @@ def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say
         measured = Measured(started, outcome.seconds, choices.workers)
         write_report(choices.report, report_of(graph, progress, measured))
     return outcome
+
+
+def _told(error: SystemExit) -> str:
+    """Say in one line that a function of the user ended Python."""
+    where = user_place(error, None)
+    place = f"{shown(where[0])}:{where[1]}: " if where else ""
+    return f"{place}a function of the flow ends Python (sys.exit); raise an exception instead"
 
 
 def _executor(reference: str, workers: int, options: Options) -> Executor | None:

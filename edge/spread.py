@@ -37,6 +37,7 @@ from ..flows.operators.window import WindowAggregate
 from ..flows.stages import partitions
 from ..flows.windows import WholeWindow
 from .flowfile import load_flow
+from .traces import told
 
 __all__ = ["Spread"]
 
@@ -147,7 +148,7 @@ class Spread:
         return step
 
     def counts(self) -> dict[str, Counts]:
-        found = dict(self._shard.counts)
+        found = dict(self._shard.counted())
         for node in self._plan.workers:
             shares = [counts[node] for counts in self._counts if node in counts]
             found[node] = total(shares)
@@ -331,10 +332,12 @@ def _work(connection: Connection, reference: str, options: Options) -> None:
         connection.send(("ready", shard.ticks))
         _serve(connection, shard)
         shard.close()
-    except HeadwaterError as error:
-        connection.send(("error", str(error)))
     except (BrokenPipeError, EOFError):
         pass
+    except HeadwaterError as error:
+        connection.send(("error", str(error)))
+    except Exception as error:  # the outermost edge of a worker: the first process tells it
+        connection.send(("error", str(told(error, None))))
 
 
 def _serve(connection: Connection, shard: Shard) -> None:
@@ -364,5 +367,5 @@ def _serve(connection: Connection, shard: Shard) -> None:
         now = time.monotonic()
         counts = None
         if kind == "count" or now - reported > _COUNTS_EVERY:
-            counts, reported = shard.counts, now
+            counts, reported = shard.counted(), now
         connection.send(("done", deliveries, step.dead, counts))

@@ -26,6 +26,10 @@ class Tally:
     dead: int
     watermark: int
     """µs, of the operator's own output."""
+    held: int
+    """Rows that wait in it now."""
+    dropped: int
+    """Rows that it left out on purpose, as repetitions."""
 
 
 def tallies(graph: Graph, progress: Progress) -> tuple[Tally, ...]:
@@ -71,4 +75,6 @@ def _tally(operator: str, nodes: list[Node], progress: Progress) -> Tally:
         sum(count.late for count in every),
         sum(count.dead for count in every),
         last.watermark,
+        sum(count.held for count in every),
+        sum(count.dropped for count in every),
     )

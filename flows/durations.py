@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-__all__ = ["microseconds"]
+__all__ = ["microseconds", "spelled"]
 
 _UNITS = {
     "us": 1,
@@ -49,3 +49,13 @@ def microseconds(duration: str | timedelta) -> int:
             f"{_LONGEST // _UNITS['w']}w (units us, ms, s, m, h, d, w)"
         )
     return total
+
+
+def spelled(duration: int) -> str:
+    """Return microseconds as `microseconds` reads them, such as ``1h30m``."""
+    parts = []
+    for unit, length in sorted(_UNITS.items(), key=lambda item: -item[1]):
+        if unit != "w" and duration >= length:
+            parts.append(f"{duration // length}{unit}")
+            duration %= length
+    return "".join(parts) or "0s"

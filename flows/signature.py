@@ -73,6 +73,16 @@ class Signature:
     returned: Returned
     asynchronous: bool
 
+    @property
+    def settings(self) -> str | None:
+        """The parameter that takes the settings."""
+        return next((i.name for i in self.injected if i.kind == "settings"), None)
+
+    @property
+    def stateful(self) -> tuple[Injected, ...]:
+        """The parameters that take what is kept per key: states and timers."""
+        return tuple(i for i in self.injected if i.kind != "settings")
+
 
 def scope_of(frame: types.FrameType | None) -> dict[str, Any]:
     """Return the names that are local where a function is decorated."""

@@ -105,19 +105,23 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
     spread = partitions(graph.nodes)
     stage_of: dict[str, int] = {}
     members: list[list[Node]] = []
+    reads: list[set[int]] = []
     for node in graph.nodes:
-        joined = None
-        for edge in node.inputs:
-            before = graph.node(edge.node)
-            if (
-                before.tier == node.tier
-                and spread[before.id] == spread[node.id]
-                and not isinstance(before.spec, AsyncFunction)
-            ):
-                joined = stage_of[before.id]
+        inputs = {stage_of[edge.node] for edge in node.inputs}
+        joined = next(
+            (
+                stage_of[edge.node]
+                for edge in node.inputs
+                if _continues(graph.node(edge.node), node, spread)
+                and not _circular(stage_of[edge.node], inputs, reads)
+            ),
+            None,
+        )
         if joined is None:
             joined = len(members)
             members.append([])
+            reads.append(set())
+        reads[joined] |= inputs - {joined}
         stage_of[node.id] = joined
         members[joined].append(node)
     return tuple(
@@ -129,6 +133,29 @@ def stages(graph: Graph) -> tuple[Stage, ...]:
         )
         for nodes in members
     )
+
+
+def _continues(before: Node, node: Node, spread: dict[str, tuple[str, ...] | None]) -> bool:
+    """Whether a node runs where the one before it runs. An async operator ends its stage."""
+    return (
+        before.tier == node.tier
+        and spread[before.id] == spread[node.id]
+        and not isinstance(before.spec, AsyncFunction)
+    )
+
+
+def _circular(stage: int, inputs: set[int], reads: list[set[int]]) -> bool:
+    """Whether a node in `stage` would read, by way of another stage, what the stage gives."""
+    seen = set(inputs) - {stage}
+    waiting = list(seen)
+    while waiting:
+        for above in reads[waiting.pop()]:
+            if above == stage:
+                return True
+            if above not in seen:
+                seen.add(above)
+                waiting.append(above)
+    return False
 
 
 def fused(nodes: Sequence[Node]) -> tuple[Node, ...]:

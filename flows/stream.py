@@ -9,41 +9,35 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 import polars as pl
 
-from .aggregates import Aggregate
 from .batch import DELETED
-from .decompose import Buffered, Incremental, decompose
 from .draft import Draft
+from .dryrun import check_known, followed, tried
 from .durations import microseconds
 from .errors import ExpressionError, SchemaError
 from .expressions import check_row_wise
 from .graph import Edge
+from .keyedstream import Keyed, Windowed
 from .operators.asof import AsofJoin, asof_schema
 from .operators.changes import Changes, changes_schema
 from .operators.columns import Columns, Step
-from .operators.deduplicate import Deduplicate, deduplicate_schema
 from .operators.function import RowFunction
 from .operators.interval import IntervalJoin, interval_schema
 from .operators.lookup import LookupJoin, lookup_schema
-from .operators.ordered_window import OrderedWindow, ordered_window_schema
-from .operators.running import Running, running_schema
-from .operators.top import Top, top_schema
 from .operators.union import Union
-from .operators.window import Emit, WindowAggregate, window_schema
+from .operators.window import Emit
 from .operators.window_join import WindowJoin, window_join_schema
 from .schema import Schema, differences, schema_of
-from .windows import HoppingWindow, SessionWindow, SlidingWindow, WholeWindow, Window
+from .windows import HoppingWindow, Window
 
 __all__ = ["Keyed", "Stream", "Windowed"]
 
 T = TypeVar("T")
 Duration = str | timedelta
-Aggregated = pl.Expr | Aggregate[Any]
 JoinHow = Literal["inner", "left", "full"]
 
 
@@ -66,7 +60,7 @@ class Stream(Generic[T]):
             raise ExpressionError("filter() without a predicate")
         self._check(predicates)
         for predicate in predicates:
-            found = _try(self.schema, operator.methodcaller("select", predicate)).dtypes
+            found = tried(self.schema, operator.methodcaller("select", predicate)).dtypes
             if any(dtype != pl.Boolean for dtype in found):
                 listed = ", ".join(str(dtype) for dtype in found)
                 raise ExpressionError(f"filter({predicate}) gives {listed}, not true or false")
@@ -106,7 +100,8 @@ class Stream(Generic[T]):
                 if not found:
                     raise SchemaError("union takes append streams; call .changes() on an upsert")
                 raise SchemaError(f"union of different streams: {'; '.join(found)}")
-        streams = (self, *(o.select(*self.schema.names) for o in others))
+        names = self.schema.names
+        streams = (self, *(o if o.schema.names == names else o.select(*names) for o in others))
         edges = [stream._edge for stream in streams]
         return self._add(Union(len(edges)), self.schema, inputs=edges)
 
@@ -224,7 +219,7 @@ class Stream(Generic[T]):
                 raise ExpressionError(
                     f"key_by({column}) takes names of columns; make one with with_columns first"
                 )
-            _known(self.schema, column)
+            check_known(self.schema, column)
             if self.schema.dtype(column).is_nested():
                 raise ExpressionError(f"key_by({column!r}): a key is no list or nested event")
         return Keyed(self, columns)
@@ -267,7 +262,7 @@ class Stream(Generic[T]):
         if name.startswith("_"):
             raise AttributeError(name)
         if name in ("group_by", "groupby"):
-            raise ExpressionError(f"a Stream has no .{name}(); write .key_by({'…'}).window(…)")
+            raise ExpressionError(f"a Stream has no .{name}(); write .key_by(…).window(…)")
         if name in ("agg", "sum", "mean", "count", "len", "min", "max"):
             raise ExpressionError(
                 f"a Stream has no end, so .{name}() needs a window: "
@@ -285,9 +280,10 @@ class Stream(Generic[T]):
 
     def _time(self) -> str:
         if self.schema.event_time is None:
+            listed = ", ".join(self.schema.names)
             raise SchemaError(
-                f"this needs event time, and the stream has none: {_listed(self.schema)}; give "
-                f"its event a field of type hw.EventTime, and keep that column in select"
+                f"this needs event time, and the stream has none: {listed}; give its event a field "
+                f"of type hw.EventTime, and keep that column in select"
             )
         return self.schema.event_time
 
@@ -302,11 +298,11 @@ class Stream(Generic[T]):
             *(e.alias(n) for n, e in ((n, _expression(e)) for n, e in named.items())),
         )
         self._check(expressions)
-        made = _try(self.schema, lambda frame: getattr(frame, kind)(*expressions))
+        made = tried(self.schema, lambda frame: getattr(frame, kind)(*expressions))
         for name in made.columns:
             if name.startswith("_hw_") or name == DELETED:
                 raise ExpressionError(f"the name {name!r} is taken; names must not begin with _hw_")
-        return self._columns(Step(kind, expressions), _followed(self.schema, made.schema))
+        return self._columns(Step(kind, expressions), followed(self.schema, made.schema))
 
     def _columns(self, step: Step, schema: Schema) -> Stream[Any]:
         return self._add(Columns((step,), upsert=self.schema.key is not None), schema)
@@ -365,131 +361,6 @@ class Stream(Generic[T]):
         return Stream(self._draft, edge, schema)
 
 
-class Keyed(Generic[T]):
-    """A stream grouped by key: only what works on each key for itself."""
-
-    __slots__ = ("_keys", "_stream")
-
-    def __init__(self, stream: Stream[T], keys: tuple[str, ...]) -> None:
-        self._stream = stream
-        self._keys = keys
-
-    def window(
-        self, window: Window, *, lateness: Duration = "0s", emit: Emit = "close"
-    ) -> Windowed[T]:
-        """Cut each key's rows into windows.
-
-        `lateness` keeps a window open so much longer for rows that come late. `emit` "close"
-        gives one row when a window closes; "updates" gives an upsert stream with a row whenever
-        an open window changes.
-        """
-        self._stream.append_only("a window")
-        hopping = isinstance(window, HoppingWindow) and window.time == "event"
-        if hopping or isinstance(window, SlidingWindow | SessionWindow):
-            self._stream._time()
-        return Windowed(self._stream, self._keys, window, microseconds(lateness), emit)
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        if name in ("agg", "sum", "mean", "count", "len", "min", "max", "median", "first", "last"):
-            raise ExpressionError(
-                f"a key has no end, so .{name}() needs a window: "
-                f".window(hw.tumbling('1m')).agg(…), or hw.whole() for a stream that ends; for "
-                f"an aggregate of the rows so far, .running(…)"
-            )
-        raise AttributeError(
-            f"a keyed stream has no .{name}; it has .window, .running, .deduplicate and .top; "
-            f"what works row by row stands before .key_by(…)"
-        )
-
-    def running(self, *, ttl: Duration | None = None, **columns: Aggregated) -> Stream[Any]:
-        """Add to each row the aggregates of its key's rows so far, itself included.
-
-        Rows come in event-time order. A key that had no row for `ttl` starts anew.
-        """
-        stream = self._stream
-        stream.append_only("a running aggregate")
-        aggregates = _aggregates(stream.schema, columns)
-        span = None if ttl is None else microseconds(ttl)
-        schema = running_schema(stream.schema, self._keys, aggregates, span)
-        spec = Running(self._keys, aggregates, span)
-        return stream._add(spec, schema, keys=self._keys)
-
-    def deduplicate(self, *, within: Duration | None = None) -> Stream[T]:
-        """Let the earliest row of a key pass, and drop those within `within` after it."""
-        stream = self._stream
-        stream.append_only("deduplicate")
-        span = None if within is None else microseconds(within)
-        schema = deduplicate_schema(stream.schema, self._keys, span)
-        return stream._add(Deduplicate(self._keys, span), schema, keys=self._keys)
-
-    def top(self, k: int, *, by: str, descending: bool = True) -> Stream[Any]:
-        """Keep the k best rows of each key so far, as an upsert stream by (key, `rank`)."""
-        stream = self._stream
-        stream.append_only("top")
-        schema = top_schema(stream.schema, self._keys, k, by, None)
-        return stream._add(Top(self._keys, k, by, descending, None), schema, keys=self._keys)
-
-
-class Windowed(Generic[T]):
-    """A keyed stream cut into windows, to be aggregated."""
-
-    __slots__ = ("_emit", "_keys", "_lateness", "_stream", "_window")
-
-    def __init__(
-        self, stream: Stream[T], keys: tuple[str, ...], window: Window, lateness: int, emit: Emit
-    ) -> None:
-        self._stream = stream
-        self._keys = keys
-        self._window = window
-        self._lateness = lateness
-        self._emit: Emit = emit
-
-    def agg(self, **columns: Aggregated) -> Stream[Any]:
-        """Aggregate each window: ``agg(n=pl.len(), mean=pl.col("celsius").mean())``.
-
-        A row has the keys, `start`, `end`, the event time (end - 1 µs) and the aggregates.
-        """
-        if not columns:
-            raise ExpressionError("agg() without a column; write agg(n=pl.len())")
-        stream, window = self._stream, self._window
-        aggregates = _aggregates(stream.schema, columns)
-        notes = tuple(
-            f"{a.name} keeps its rows until the window closes: {a.reason}"
-            for a in aggregates
-            if isinstance(a, Buffered)
-        )
-        if isinstance(window, HoppingWindow | WholeWindow):
-            schema = window_schema(stream.schema, self._keys, window, aggregates, self._emit)
-            spec: Any = WindowAggregate(self._keys, window, aggregates, self._lateness, self._emit)
-        else:
-            schema = ordered_window_schema(
-                stream.schema, self._keys, window, aggregates, self._emit
-            )
-            spec = OrderedWindow(self._keys, window, aggregates, self._lateness, self._emit)
-        return stream._add(spec, schema, keys=self._keys, notes=notes)
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise AttributeError(
-            f"a window has no .{name}; aggregate it: .agg(mean=pl.col('celsius').mean())"
-        )
-
-    def top(self, k: int, *, by: str, descending: bool = True) -> Stream[Any]:
-        """Keep the k best rows of each key and window, with their `rank` from 1.
-
-        A row has the window's `start`, `end` and event time (end - 1 µs).
-        """
-        if not isinstance(self._window, HoppingWindow) or self._emit != "close":
-            raise SchemaError("top takes tumbling or hopping windows that emit on close")
-        stream = self._stream
-        schema = top_schema(stream.schema, self._keys, k, by, self._window)
-        spec = Top(self._keys, k, by, descending, self._window, self._lateness)
-        return stream._add(spec, schema, keys=self._keys)
-
-
 def _expression(value: object) -> pl.Expr:
     if isinstance(value, pl.Expr):
         return value
@@ -502,67 +373,3 @@ def _names(by: str | list[str] | None) -> tuple[str, ...]:
     if by is None:
         return ()
     return (by,) if isinstance(by, str) else tuple(by)
-
-
-def _listed(schema: Schema) -> str:
-    return ", ".join(schema.names)
-
-
-def _known(schema: Schema, column: str) -> None:
-    if column not in schema.names:
-        raise ExpressionError(unknown_column(column, schema))
-
-
-def unknown_column(column: str, schema: Schema) -> str:
-    """Say that a column does not exist, what comes close, and what there is."""
-    import difflib
-
-    close = difflib.get_close_matches(column, schema.names, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"unknown column {column!r}{hint} the stream has {_listed(schema)}"
-
-
-def _try(schema: Schema, run: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.DataFrame:
-    """Run on an empty frame; polars checks some types only when it runs."""
-    try:
-        return run(schema.empty())
-    except pl.exceptions.ColumnNotFoundError as error:
-        found = str(error).split("\n", 1)[0].strip("'\"")
-        name = found.split('"')[1] if '"' in found else found
-        raise ExpressionError(unknown_column(name, schema)) from None
-    except (pl.exceptions.PolarsError, TypeError) as error:
-        raise ExpressionError(_explained(str(error).split("\n", 1)[0])) from None
-
-
-def _explained(text: str) -> str:
-    """Add to what polars says what it means here."""
-    if "Datetime('μs', 'UTC')" in text and "Datetime('μs')" in text:
-        return f"{text}; give the time a zone: datetime(2024, 1, 1, tzinfo=UTC)"
-    return text
-
-
-def _followed(schema: Schema, made: pl.Schema) -> Schema:
-    """Return the schema after a step: what was event time or site stays so if it is kept."""
-    columns = tuple(made.items())
-    names = dict(columns)
-
-    def kept(name: str | None) -> str | None:
-        return name if name is not None and names.get(name) == schema.dtype(name) else None
-
-    if schema.key is not None and (gone := [k for k in schema.key if k not in names]):
-        raise SchemaError(f"select keeps the key of an upsert stream; {', '.join(gone)} is gone")
-    return replace(
-        schema,
-        columns=columns,
-        event_time=kept(schema.event_time),
-        site=kept(schema.site),
-        nullable=schema.nullable & frozenset(names),
-        name=None,
-    )
-
-
-def _aggregates(
-    schema: Schema, columns: dict[str, Aggregated]
-) -> tuple[Incremental | Buffered, ...]:
-    dtypes = dict(schema.columns)
-    return tuple(decompose(name, value, dtypes) for name, value in columns.items())

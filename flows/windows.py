@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from .durations import microseconds
+from .durations import microseconds, spelled
 
 __all__ = [
     "CountWindow",
@@ -42,8 +42,8 @@ class HoppingWindow:
 
     def __str__(self) -> str:
         kind = "tumbling" if self.size == self.every else "hopping"
-        step = "" if self.size == self.every else f" every {timedelta(microseconds=self.every)}"
-        return f"{kind} {timedelta(microseconds=self.size)}{step}"
+        step = "" if self.size == self.every else f" every {spelled(self.every)}"
+        return f"{kind} {spelled(self.size)}{step}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class SlidingWindow:
     size: int
 
     def __str__(self) -> str:
-        return f"sliding {timedelta(microseconds=self.size)}"
+        return f"sliding {spelled(self.size)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class SessionWindow:
     gap: int
 
     def __str__(self) -> str:
-        return f"session {timedelta(microseconds=self.gap)}"
+        return f"session {spelled(self.gap)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,6 +296,18 @@ def test_a_connector_has_docstrings(name: str) -> None:
     assert [] == missing
 
 
+def test_the_reference_shows_what_its_modules_define() -> None:
+    shown = re.compile(r"^::: (?P<module>[\w.]+)$(?P<options>(?:\n {4,}.*)*)", re.MULTILINE)
+    pages = "".join(p.read_text("utf-8") for p in (DOCS / "reference").glob("*.md"))
+    entries = list(shown.finditer(pages))
+    assert entries
+    for entry in entries:
+        source = inspect.getsource(importlib.import_module(entry["module"]))
+        defined = set(re.findall(r"^(?:class |def |(?=\w+:))(\w+)", source, re.MULTILINE))
+        listed = set(re.findall(r"^ +- (\w+)$", entry["options"], re.MULTILINE))
+        assert set() == listed - defined, entry["module"]
+
+
 def test_the_reference_has_every_public_name() -> None:
     pages = "".join(p.read_text("utf-8") for p in (DOCS / "reference").glob("*.md"))
     listed = set(re.findall(r"^ +- (\w+)$|`hw\.(\w+)`", pages, re.MULTILINE))

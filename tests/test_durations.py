@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.flows.durations import microseconds
+from headwater.flows.durations import microseconds, spelled
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,14 @@ def test_error_lists_the_units(bad: object) -> None:
 def test_out_of_range(bad: str | timedelta) -> None:
     with pytest.raises(ValueError, match="out of range"):
         microseconds(bad)
+
+
+@given(st.integers(0, 2**62))
+def test_what_is_spelled_is_read_again(duration: int) -> None:
+    assert duration == microseconds(spelled(duration))
+
+
+def test_durations_are_spelled_as_people_do() -> None:
+    assert ["10s", "1h30m", "250ms", "2d", "0s"] == [
+        spelled(d) for d in (10_000_000, 5_400_000_000, 250_000, 172_800_000_000, 0)
+    ]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 import headwater as hw
+from headwater.flows.stages import stages
 
 from .harness import Kept, Rows, at, run
 
@@ -412,3 +413,28 @@ def test_a_key_without_the_site_is_not_pinned_to_the_edge() -> None:
         flow.graph()
     assert ["spanning"] == [problem.operator for problem in caught.value.problems]
     assert "does not contain the site" in str(caught.value)
+
+
+def test_stages_never_read_each_other_in_a_circle() -> None:
+    flow = hw.Flow("f")
+    readings = sourced(flow)
+
+    @flow.operator(readings)
+    def kept(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
+        return rows.filter(pl.col("value") > 0)
+
+    @flow.operator(kept)
+    def rare(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
+        return rows.key_by("site", "device").deduplicate(within="1m")
+
+    @flow.operator(kept, rare)
+    def both(first: hw.Stream[Reading], second: hw.Stream[Reading]) -> hw.Stream[Reading]:
+        return first.union(second)
+
+    graph = flow.graph()
+    found = stages(graph)
+    stage_of = {name: number for number, stage in enumerate(found) for name in stage.nodes}
+    for node in graph.nodes:
+        for edge in node.inputs:
+            assert stage_of[edge.node] <= stage_of[node.id]
+    assert stage_of["kept"] != stage_of["both"]

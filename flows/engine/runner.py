@@ -81,7 +81,7 @@ class Local:
         return Step()
 
     def counts(self) -> dict[str, Counts]:
-        return self._shard.counts
+        return self._shard.counted()
 
     def close(self) -> None:
         self._shard.close()
@@ -160,16 +160,20 @@ class Runner:
 
     # A run
 
-    def run(self, watch: Callable[[Progress], None] | None = None) -> Progress:
+    def run(
+        self, watch: Callable[[Progress], None] | None = None, *, watch_every: int = 0
+    ) -> Progress:
         """Run until every source has ended or `stop` was called; then complete the sinks.
 
-        `watch` is called between steps with where the run stands. If anything fails, sinks are
-        aborted and the error is raised.
+        `watch` is called between steps, `watch_every` µs apart at least, with where the run
+        stands. If anything fails, sinks are aborted and the error is raised.
         """
         try:
             self._open()
+            watched = self._clock.now()
             while self._step():
-                if watch is not None:
+                if watch is not None and (now := self._clock.now()) - watched >= watch_every:
+                    watched = now
                     watch(self.progress())
             self._finish()
         except BaseException:
@@ -184,9 +188,12 @@ class Runner:
         return self.progress()
 
     def stop(self) -> None:
-        """Read no more; work off what was read, close what is open, and end. Any thread may."""
+        """Read no more; work off what was read, close what is open, and end. Any thread may.
+
+        A signal handler may, too: so this takes no lock, and a runner that waits looks up within
+        0.2 seconds.
+        """
         self._stopping = True
-        self._woken.set()
 
     def progress(self) -> Progress:
         """Return where the run stands."""
@@ -194,6 +201,7 @@ class Runner:
         shares: list[float] = []
         endless = False
         for source in self._sources:
+            source.counts.held = source.intake.held_rows
             counts[source.node.id] = source.counts
             for partition, reader in enumerate(source.readers):
                 share = 1.0 if source.ended[partition] else reader.progress()

@@ -43,6 +43,10 @@ class Counts:
     late: int = 0
     dead: int = 0
     watermark: int = START
+    held: int = 0
+    """Rows that wait in it now."""
+    dropped: int = 0
+    """Rows that it left out on purpose, as repetitions."""
 
     def add(self, other: Counts) -> None:
         """Add another shard's counts of the same node."""
@@ -53,6 +57,8 @@ class Counts:
         self.late += other.late
         self.dead += other.dead
         self.watermark = min(self.watermark, other.watermark)
+        self.held += other.held
+        self.dropped += other.dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +157,13 @@ class Shard:
                 _forward(post, output, work, step)
                 self._drain(work, step)
         return step
+
+    def counted(self) -> dict[str, Counts]:
+        """Return what went through each member so far, and what waits in it."""
+        for post in self._posts.values():
+            post.counts.held = getattr(post.logic, "held_rows", 0)
+            post.counts.dropped = getattr(post.logic, "dropped", 0)
+        return self.counts
 
     def close(self) -> None:
         """Let go of what operators hold outside memory."""
