@@ -151,9 +151,7 @@ class ColumnReader(Reader):
         lost = [Dead(first + one.index, one.raw, one.reason) for one in unsound]
         return self._chunk(sound, [first + place for place in places], lost)
 
-    def _chunk(
-        self, batch: pa.RecordBatch, numbers: Sequence[int], dead: Sequence[Dead]
-    ) -> Chunk:
+    def _chunk(self, batch: pa.RecordBatch, numbers: Sequence[int], dead: Sequence[Dead]) -> Chunk:
         try:
             frame = pl.DataFrame(pl.from_arrow(_bare(batch)))
             frame = frame.with_columns(

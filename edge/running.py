@@ -74,6 +74,8 @@ def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say
         runner = Runner(graph, clock, options, letters.bury, executor)
         with _stopped_by_signals(runner, say) as stopped:
             progress = runner.run(view.watch, watch_every=_WATCH_EVERY)
+    except SystemExit as error:
+        raise HeadwaterError(_told(error)) from error
     finally:
         view.close()
         letters.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -16,7 +17,7 @@ from .operators.columns import Columns, Step
 from .operators.function import RowFunction
 from .operators.process import Parameter, Process
 from .schema import Schema, differences, schema_of
-from .signature import Injected, Signature
+from .signature import Signature
 
 __all__ = ["row_function"]
 
@@ -152,5 +153,5 @@ def _narrowed(draft: Draft, made: Loaded, event: type[Event]) -> Edge:
     return draft.add(Columns((Step("select", columns),)), [made.edge], wanted)
 
 
-def _parameter(injected: Injected) -> Parameter:
+def _parameter(injected: Any) -> Parameter:
     return Parameter(injected.name, injected.kind, injected.fresh or (lambda: None))

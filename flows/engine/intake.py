@@ -14,6 +14,8 @@ from ..merge import Merge
 
 __all__ = ["Intake"]
 
+_START_MARK: Final = pl.Series([START], dtype=pl.Int64)
+
 
 class Intake:
     """A source's partitions: a state machine from chunks to batches in canonical order.
@@ -71,7 +73,7 @@ class Intake:
             return self._merge.receive(partition, Batch(None, self.frontier(partition))), dead
         hidden = origins(number, chunk.offsets)
         if self._time is None:
-            marks, watermark = pl.repeat(START, rows.height, dtype=pl.Int64, eager=True), START
+            marks, watermark = _START_MARK.new_from_index(0, rows.height), START
         else:
             marks, watermark = self._marks(partition, rows.get_column(self._time))
         marked = rows.hstack([marks.alias(WATERMARK), hidden])

@@ -4,123 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import polars as pl
 
 from ..batch import DELETED, END, START, Batch, DeadRow, hide, partition_and_offset, visible
 from ..boundary import boundary_of
 from ..clock import Clock
-from ..connector import Chunk, Reader, Signal, Sink, SinkContext, Source, SourceContext, Writer
+from ..connector import Chunk, Signal, Sink, SinkContext, Source, SourceContext, Writer
 from ..errors import FlowError, Problem
 from ..generated import GeneratedSource
 from ..graph import DEAD_LETTER, Edge, Graph, Node, SinkSpec, SourceSpec
 from ..merge import Merge
+from .executor import Executor, Local
 from .intake import Intake
+from .options import BATCH_ROWS, Options
 from .pace import Pace
-from .shard import Counts, Shard, Step
+from .progress import Progress, SourceState
+from .shard import Step
 
-__all__ = ["Executor", "Options", "Progress", "Runner", "SourceState"]
+__all__ = ["BATCH_ROWS", "Executor", "Options", "Progress", "Runner", "SourceState"]
 
-BATCH_ROWS: Final = 65_536
 _MAX_WAIT: Final = 0.2
 """Seconds after which a runner with nothing to read looks at the clock again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to run a flow."""
-
-    batch_rows: int = BATCH_ROWS
-    """Rows of a batch at the most."""
-    seed: int = 0
-    settings: Any = None
-    leaf: Sink | None = None
-    """Where the rows of an operator go that nothing reads, such as a terminal."""
-
-
-class Executor(Protocol):
-    """Runs the operators of a graph, here or in other processes."""
-
-    def feed(self, edge: Edge, batch: Batch) -> Step:
-        """Take what a source or a side output gives."""
-        ...
-
-    def tick(self, now: int) -> Step:
-        """Processing time is `now` (µs)."""
-        ...
-
-    def settle(self) -> Step:
-        """Wait until all that was fed has been worked off."""
-        ...
-
-    def counts(self) -> dict[str, Counts]:
-        """Return what went through each node."""
-        ...
-
-    def close(self) -> None:
-        """Let go of processes."""
-        ...
-
-
-class Local:
-    """Runs all operators in this thread."""
-
-    def __init__(self, graph: Graph, options: Options) -> None:
-        members = [node.id for node in graph.nodes]
-        self._shard = Shard(graph, members, seed=options.seed, settings=options.settings)
-
-    def feed(self, edge: Edge, batch: Batch) -> Step:
-        return self._shard.feed(edge, batch)
-
-    def tick(self, now: int) -> Step:
-        return self._shard.tick(now)
-
-    def settle(self) -> Step:
-        return Step()
-
-    def counts(self) -> dict[str, Counts]:
-        return self._shard.counted()
-
-    def close(self) -> None:
-        self._shard.close()
-
-
-@dataclass(slots=True)
-class SourceState:
-    """A source that is being read: its readers and what has come of them."""
-
-    node: Node
-    spec: SourceSpec
-    names: tuple[str, ...]
-    readers: list[Reader]
-    intake: Intake
-    counts: Counts = field(default_factory=Counts)
-    waiting: list[bool] = field(default_factory=list)
-    ended: list[bool] = field(default_factory=list)
-    silent_since: list[int] = field(default_factory=list)
-    idle: list[bool] = field(default_factory=list)
-    pace: Pace | None = None
-    """How much to read at a time; None for a source with an end, where only the rate counts."""
-
-    def next(self) -> int | None:
-        """Return the partition to read: the one that is furthest behind and has something."""
-        ready = [p for p in range(len(self.readers)) if not self.waiting[p] and not self.ended[p]]
-        return min(ready, key=self.intake.frontier, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run stands."""
-
-    counts: dict[str, Counts]
-    sources: Sequence[SourceState]
-    sinks: dict[str, int]
-    """Rows written, by sink."""
-    dead: int
-    done: float | None
-    """How much of the input has been read, 0 to 1, or None if it has no end."""
 
 
 class Runner:

@@ -14,7 +14,10 @@ from ..graph import OnError
 from ..rows import checked_frame
 from .dead import dead_rows
 
-__all__ = ["Gathered", "reason_of"]
+__all__ = ["EVENTS", "Gathered", "reason_of"]
+
+EVENTS: Final = 2048
+"""Rows of which events are made at a time: so few stay in the processor's cache."""
 
 
 def reason_of(error: BaseException) -> str:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..batch import HIDDEN, Batch, Logic, Output, visible
+import polars as pl
+
+from ..batch import HIDDEN, Batch, DeadRow, Logic, Output, concatenated, visible
 from ..event import Event
 from ..graph import Place
 from ..merge import Merge
 from ..rows import events_of
-from .calls import Gathered
+from .calls import EVENTS, Gathered
 
 __all__ = ["RowFunction"]
 
@@ -53,15 +55,24 @@ class _RowFunctionLogic(Logic):
     def receive(self, port: int, batch: Batch) -> Output:
         if batch.rows is None:
             return Output([self._merge.receive(port, batch)])
-        gathered = Gathered(
-            self._place.operator, self._spec.output, self._spec.many, self._place.on_error
-        )
+        made: list[pl.DataFrame] = []
+        dead: list[DeadRow] = []
+        for rows in batch.rows.iter_slices(EVENTS):
+            found = self._called(port, rows, dead)
+            if found is not None:
+                made.append(found)
+        joined = concatenated(made) if made else None
+        return Output([self._merge.receive(port, Batch(joined, batch.watermark))], dead=dead)
+
+    def _called(self, port: int, rows: pl.DataFrame, dead: list[DeadRow]) -> pl.DataFrame | None:
+        spec, place = self._spec, self._place
+        gathered = Gathered(place.operator, spec.output, spec.many, place.on_error)
         call, take = self._call, gathered.take
-        for index, event in enumerate(events_of(visible(batch.rows), self._spec.inputs[port])):
+        for index, event in enumerate(events_of(visible(rows), spec.inputs[port])):
             try:
                 take(index, call(event))
             except Exception as error:  # whatever the user's function raises
                 gathered.fail(index, error)
-        rows = gathered.frame(batch.rows.select(HIDDEN))
-        dead = gathered.dead(batch.rows)
-        return Output([self._merge.receive(port, Batch(rows, batch.watermark))], dead=dead)
+        found = gathered.frame(rows.select(HIDDEN))
+        dead.extend(gathered.dead(rows))
+        return found

@@ -17,6 +17,8 @@ from ..batch import HIDDEN, KEY_GROUPS, START, WATERMARK, concatenated
 
 __all__ = ["GROUP", "OrderedBuffer", "canonical", "microseconds_of", "with_group"]
 
+_MOST_BATCHES: Final = 64
+"""Batches that are held before they are made one."""
 GROUP: Final = "_hw_group"
 """The column (Int32) that holds a row's key group while an operator sorts."""
 
@@ -53,7 +55,8 @@ class OrderedBuffer:
     """Holds rows back until a watermark has passed them.
 
     `time` is the event-time column, or None for a stream without one, whose rows leave in the
-    order they came.
+    order they came. Batches are kept sorted, so that a release takes the front of each and does
+    not look at the rows that stay.
     """
 
     __slots__ = ("_held", "_keys", "_released", "_time", "held_rows")
@@ -61,45 +64,71 @@ class OrderedBuffer:
     def __init__(self, time: str | None, keys: Sequence[str]) -> None:
         self._time = time
         self._keys = tuple(keys)
-        self._held: list[pl.DataFrame] = []
+        self._held: list[tuple[int, pl.DataFrame]] = []
+        """Batches, each with its earliest event time."""
         self._released = START
         self.held_rows = 0
 
     def add(self, rows: pl.DataFrame, lateness: int = 0) -> pl.DataFrame | None:
         """Take rows in; return those that are late by their own partition's watermark."""
         late = None
+        earliest = START
         if self._time is not None:
-            is_late = rows.select(
-                (microseconds_of(self._time) + lateness < pl.col(WATERMARK)).alias("late")
-            )["late"]
+            is_late = rows[self._time].to_physical() + lateness < rows[WATERMARK]
             if is_late.any():
                 late = rows.filter(is_late)
                 rows = rows.filter(~is_late)
+            if rows.height:
+                rows, earliest = self._sorted(rows)
         if rows.height:
-            self._held.append(rows)
+            self._held.append((earliest, rows))
             self.held_rows += rows.height
+            if len(self._held) > _MOST_BATCHES:
+                self._held = [self._join(self._held)]
         return late
 
     def release(self, watermark: int) -> pl.DataFrame | None:
         """Return the rows with an event time before `watermark`, in order, with `GROUP`."""
-        if not self._held or (self._time is not None and watermark <= self._released):
+        if not self._held:
             return None
-        rows = concatenated(self._held)
         if self._time is None:
+            rows = concatenated([batch for _, batch in self._held])
             self._held = []
             self.held_rows = 0
             return with_group(rows, self._keys)
-        self._released = watermark
-        due = rows.select((microseconds_of(self._time) < watermark).alias("due"))["due"]
-        if not due.any():
-            self._held = [rows]
+        if watermark <= self._released:
             return None
-        if due.all():
-            self._held = []
-            self.held_rows = 0
-        else:
-            kept = rows.filter(~due)
-            self._held = [kept]
-            self.held_rows = kept.height
-            rows = rows.filter(due)
+        self._released = watermark
+        parts: list[pl.DataFrame] = []
+        kept: list[tuple[int, pl.DataFrame]] = []
+        for earliest, batch in self._held:
+            if earliest >= watermark:
+                kept.append((earliest, batch))
+                continue
+            times = batch[self._time].to_physical()
+            due = int(times.search_sorted(watermark))
+            parts.append(batch[:due])
+            if due < batch.height:
+                kept.append((times[due], batch[due:]))
+        if not parts:
+            return None
+        self._held = kept
+        rows = concatenated(parts)
+        self.held_rows -= rows.height
         return canonical(with_group(rows, self._keys), [self._time, GROUP])
+
+    def _sorted(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """Return rows sorted by event time, and the earliest."""
+        assert self._time is not None
+        times = rows[self._time].to_physical()
+        if not times.is_sorted():
+            rows = rows.sort(self._time, maintain_order=True)
+            times = rows[self._time].to_physical()
+        return rows, times[0]
+
+    def _join(self, held: list[tuple[int, pl.DataFrame]]) -> tuple[int, pl.DataFrame]:
+        rows = concatenated([batch for _, batch in held])
+        if self._time is None:
+            return START, rows
+        rows, earliest = self._sorted(rows)
+        return earliest, rows

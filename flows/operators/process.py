@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import polars as pl
@@ -23,7 +24,7 @@ from ..graph import Place
 from ..keyed import Fired, State, Timer
 from ..rows import events_of
 from ..schema import schema_of
-from .calls import Gathered
+from .calls import EVENTS, Gathered
 from .dead import dead_rows
 from .ordered import GROUP, OrderedBuffer
 
@@ -199,6 +200,9 @@ class _ProcessLogic(Logic):
         return heapq.merge(*streams, key=lambda call: call[:2])
 
     def _port(self, port: int, rows: pl.DataFrame) -> Iterable[_Call]:
+        return chain.from_iterable(self._calls(port, some) for some in rows.iter_slices(EVENTS))
+
+    def _calls(self, port: int, rows: pl.DataFrame) -> Iterable[_Call]:
         time = self._place.inputs[port].event_time
         watermarks = rows[WATERMARK].to_list()
         times = watermarks if time is None else rows[time].to_physical().to_list()

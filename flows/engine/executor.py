@@ -1,0 +1,59 @@
+"""What runs the operators of a flow: this thread, or other processes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..batch import Batch
+from ..graph import Edge, Graph
+from .options import Options
+from .shard import Counts, Shard, Step
+
+__all__ = ["Executor", "Local"]
+
+
+class Executor(Protocol):
+    """Runs the operators of a graph, here or in other processes."""
+
+    def feed(self, edge: Edge, batch: Batch) -> Step:
+        """Take what a source or a side output gives."""
+        ...
+
+    def tick(self, now: int) -> Step:
+        """Processing time is `now` (µs)."""
+        ...
+
+    def settle(self) -> Step:
+        """Wait until all that was fed has been worked off."""
+        ...
+
+    def counts(self) -> dict[str, Counts]:
+        """Return what went through each node."""
+        ...
+
+    def close(self) -> None:
+        """Let go of processes."""
+        ...
+
+
+class Local:
+    """Runs all operators in this thread."""
+
+    def __init__(self, graph: Graph, options: Options) -> None:
+        members = [node.id for node in graph.nodes]
+        self._shard = Shard(graph, members, seed=options.seed, settings=options.settings)
+
+    def feed(self, edge: Edge, batch: Batch) -> Step:
+        return self._shard.feed(edge, batch)
+
+    def tick(self, now: int) -> Step:
+        return self._shard.tick(now)
+
+    def settle(self) -> Step:
+        return Step()
+
+    def counts(self) -> dict[str, Counts]:
+        return self._shard.counted()
+
+    def close(self) -> None:
+        self._shard.close()

@@ -1,0 +1,24 @@
+"""How to run a flow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..connector import Sink
+
+__all__ = ["BATCH_ROWS", "Options"]
+
+BATCH_ROWS: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run a flow."""
+
+    batch_rows: int = BATCH_ROWS
+    """Rows of a batch at the most."""
+    seed: int = 0
+    settings: Any = None
+    leaf: Sink | None = None
+    """Where the rows of an operator go that nothing reads, such as a terminal."""
