@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -99,13 +100,17 @@ class FileBlocks(Blocks):
 
 
 class _Gunzip:
-    """Decompresses a gzip file (RFC 1952), which may consist of several members."""
+    """Decompresses a gzip file (RFC 1952), which may consist of several members.
+
+    Of damaged data it gives what comes before the damage.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._inflate = zlib.decompressobj(wbits=31)
         self._packed = b""
         self._inside = False
+        self._error: zlib.error | None = None
 
     def read(self, size: int) -> bytes:
         pieces: list[bytes] = []
@@ -124,6 +129,8 @@ class _Gunzip:
 
     def _piece(self, size: int) -> bytes:
         while True:
+            if self._error is not None:
+                raise self._error
             if self._inflate.eof:
                 self._packed = self._inflate.unused_data.lstrip(b"\0")
                 self._inflate = zlib.decompressobj(wbits=31)
@@ -138,10 +145,24 @@ class _Gunzip:
             if not self._packed:
                 return b""
             self._inside = True
-            piece = self._inflate.decompress(self._packed, size)
-            self._packed = self._inflate.unconsumed_tail
+            before = self._inflate.copy()
+            try:
+                piece = self._inflate.decompress(self._packed, size)
+                self._packed = self._inflate.unconsumed_tail
+            except zlib.error as error:
+                self._error = error
+                piece = _sound(before, self._packed)
             if piece:
                 return piece
+
+
+def _sound(inflate: zlib._Decompress, packed: bytes) -> bytes:
+    """Return what comes before the damage, which loses its whole piece otherwise."""
+    pieces: list[bytes] = []
+    with suppress(zlib.error):
+        for place in range(len(packed)):
+            pieces.append(inflate.decompress(packed[place : place + 1]))
+    return b"".join(pieces)
 
 
 def checked_start(block: bytes, name: str) -> bytes:

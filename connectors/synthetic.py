@@ -24,14 +24,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from ..flows.connector import Chunk, Reader, Signal, Source, SourceContext
-from ..flows.durations import microseconds
+from ..flows.durations import Duration, microseconds
 from ..flows.errors import ConnectorError
 from .fleet import Fleet, Walk, numbers
 from .pending import Pending
 
 __all__ = ["sensors"]
 
-Duration = str | timedelta
 
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,7 +6,6 @@ that finishes them. What has no incremental form is `Buffered`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from .aggregates import FAILURES, TEMPORAL, Aggregate, Part, part_of
-from .errors import ExpressionError
+from .errors import ExpressionError, unknown_column
 from .expressions import (
     Tree,
     check_row_wise,
@@ -286,10 +285,7 @@ def _encoding(kind: str, dtype: pl.DataType) -> tuple[pl.DataType, bool]:
 
 def _check_columns(expr: pl.Expr, schema: Mapping[str, pl.DataType]) -> None:
     for column in sorted(columns_of(expr) - schema.keys()):
-        close = difflib.get_close_matches(column, schema, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
-        has = ", ".join(schema)
-        raise ExpressionError(f"unknown column '{column}'; {hint}the stream has {has}")
+        raise ExpressionError(unknown_column(column, schema))
 
 
 def _select(expr: pl.Expr, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:

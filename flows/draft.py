@@ -43,8 +43,7 @@ class Draft:
         """Add a node and return its output."""
         self._count += 1
         node_id = name or f"{self.operator}.{self._count}"
-        if node_id in self.nodes:
-            raise FlowError([Problem(node_id, "two operators have this name; give one `name=`")])
+        self._free(node_id)
         self.nodes[node_id] = Node(
             node_id,
             self.operator,
@@ -58,8 +57,13 @@ class Draft:
         )
         return Edge(node_id)
 
+    def _free(self, name: str) -> None:
+        if name in self.nodes:
+            raise FlowError([Problem(name, "two operators have this name; give one `name=`")])
+
     def rename(self, edge: Edge, name: str) -> Edge:
         """Give a node that nothing reads yet another name."""
+        self._free(name)
         node = self.nodes.pop(edge.node)
         self.nodes[name] = replace(node, id=name)
         return Edge(name)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 
 import polars as pl
 
-from .errors import ExpressionError, SchemaError
+from .errors import ExpressionError, SchemaError, unknown_column
 from .schema import Schema
 
 __all__ = ["check_known", "followed", "tried"]
@@ -24,7 +23,7 @@ def tried(schema: Schema, run: Callable[[pl.DataFrame], pl.DataFrame]) -> pl.Dat
     except pl.exceptions.ColumnNotFoundError as error:
         found = str(error).split("\n", 1)[0].strip("'\"")
         name = found.split('"')[1] if '"' in found else found
-        raise ExpressionError(_unknown(name, schema)) from None
+        raise ExpressionError(unknown_column(name, schema.names)) from None
     except (pl.exceptions.PolarsError, TypeError) as error:
         raise ExpressionError(_explained(str(error).split("\n", 1)[0])) from None
 
@@ -55,14 +54,7 @@ def followed(schema: Schema, made: pl.Schema) -> Schema:
 def check_known(schema: Schema, column: str) -> None:
     """Raise ExpressionError for a column that the schema does not have."""
     if column not in schema.names:
-        raise ExpressionError(_unknown(column, schema))
-
-
-def _unknown(column: str, schema: Schema) -> str:
-    """Say that a column does not exist, what comes close, and what there is."""
-    close = difflib.get_close_matches(column, schema.names, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
-    return f"unknown column {column!r}{hint} the stream has {', '.join(schema.names)}"
+        raise ExpressionError(unknown_column(column, schema.names))
 
 
 def _explained(text: str) -> str:

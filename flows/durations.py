@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-__all__ = ["microseconds", "spelled"]
+__all__ = ["Duration", "microseconds", "spelled"]
+
+Duration = str | timedelta
+"""How a length of time is given; see `microseconds`."""
 
 _UNITS = {
     "us": 1,

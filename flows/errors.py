@@ -12,7 +12,8 @@ HeadwaterError                  everything below
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "SchemaError",
     "SettingsError",
     "WorkerError",
+    "unknown_column",
 ]
 
 
@@ -81,3 +83,11 @@ class FlowError(HeadwaterError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def unknown_column(column: str, columns: Iterable[str]) -> str:
+    """Say that a column does not exist, what comes close, and what there is."""
+    known = list(columns)
+    close = difflib.get_close_matches(column, known, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown column {column!r}; {hint}the stream has {', '.join(known)}"

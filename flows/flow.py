@@ -7,11 +7,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from types import FunctionType
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
-from .durations import microseconds
+from .durations import Duration, microseconds
 from .errors import Problem
 from .event import Event
 from .graph import Graph, OnError, Tier
@@ -22,7 +21,6 @@ __all__ = ["DeadLetter", "Declaration", "Flow", "Operator", "SideOutput"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Duration = str | timedelta
 Role = Literal["source", "operator", "sink"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 __all__ = ["Fired", "State", "Timer"]
@@ -53,10 +53,13 @@ class Timer:
         self.changed = False
 
     def set(self, at: datetime) -> None:
-        """Go off at `at` (aware); raises ValueError for a naive time."""
-        if at.tzinfo is None:
+        """Go off at `at` (aware); raises ValueError for a naive time.
+
+        Raises OverflowError for one that is not within the years 1 to 9999 in UTC.
+        """
+        if at.utcoffset() is None:
             raise ValueError("a timer needs a time with a zone, such as event.at + timedelta(…)")
-        self.at = at
+        self.at = at if at.tzinfo is UTC else at.astimezone(UTC)
         self.changed = True
 
     def clear(self) -> None:

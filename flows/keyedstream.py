@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import polars as pl
 
 from .aggregates import Aggregate
 from .decompose import Buffered, Incremental, decompose
-from .durations import microseconds
+from .durations import Duration, microseconds
 from .errors import ExpressionError, SchemaError
 from .operators.deduplicate import Deduplicate, deduplicate_schema
 from .operators.ordered_window import OrderedWindow, ordered_window_schema
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Keyed", "Windowed"]
 
 T = TypeVar("T")
-Duration = str | timedelta
 Aggregated = pl.Expr | Aggregate[Any]
 
 

@@ -20,17 +20,18 @@ class Merge:
     """A state machine over `channels` channels.
 
     With `in_order` False (streams without event time) rows leave as they come. An idle channel no
-    longer holds the others back; when it has rows again, they are taken to be read at the
-    watermark that the merged stream has reached.
+    longer holds the others back; when it has rows again, those that the merged stream has passed
+    are taken to be read at the watermark that it has reached.
     """
 
-    __slots__ = ("_frontier", "_held", "_idle", "_in_order", "held_rows", "watermark")
+    __slots__ = ("_frontier", "_held", "_idle", "_in_order", "_newest", "held_rows", "watermark")
 
     def __init__(self, channels: int, *, in_order: bool = True) -> None:
         self._in_order: Final = in_order
         self._frontier = [START] * channels
         self._held: list[list[pl.DataFrame]] = [[] for _ in range(channels)]
         self._idle = [False] * channels
+        self._newest = START
         self.watermark = START
         """The watermark of the merged stream."""
         self.held_rows = 0
@@ -42,12 +43,14 @@ class Merge:
     def receive(self, channel: int, batch: Batch) -> Batch:
         """Take a batch of a channel; return what may leave now."""
         rows = batch.rows
-        if self._idle[channel] and rows is not None:
+        if rows is not None:
             self._idle[channel] = False
-            if self._frontier[channel] < self.watermark:
+            if self._frontier[channel] < self.watermark:  # it has been idle, and is behind yet
                 floor = self.watermark
                 rows = rows.with_columns(pl.col(WATERMARK).clip(lower_bound=floor))
         self._frontier[channel] = max(batch.watermark, self._frontier[channel])
+        if batch.watermark < END:
+            self._newest = max(batch.watermark, self._newest)
         if not self._in_order or len(self._held) == 1:
             self.watermark = max(self.watermark, self._lowest())
             return Batch(rows, self.watermark)
@@ -61,11 +64,21 @@ class Merge:
         self._idle[channel] = True
         return self._release()
 
+    def follow(self, watermark: int) -> Batch:
+        """Go along with other streams up to `watermark`, all channels being idle."""
+        self.watermark = max(watermark, self.watermark)
+        return Batch(None, self.watermark)
+
     def _lowest(self) -> int:
-        return min(
-            (f for f, idle in zip(self._frontier, self._idle, strict=True) if not idle),
-            default=self.watermark,
-        )
+        if self.finished():
+            return END
+        active = [
+            frontier
+            for frontier, idle in zip(self._frontier, self._idle, strict=True)
+            if frontier < END and not idle
+        ]
+        # An idle channel may have rows again, so the others' end is not the end of the stream.
+        return min(active, default=max(self._newest, self.watermark))
 
     def _release(self) -> Batch:
         lowest = self._lowest()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 import polars as pl
@@ -17,7 +16,7 @@ import polars as pl
 from .batch import DELETED
 from .draft import Draft
 from .dryrun import check_known, followed, tried
-from .durations import microseconds
+from .durations import Duration, microseconds
 from .errors import ExpressionError, SchemaError
 from .expressions import check_row_wise
 from .graph import Edge
@@ -37,7 +36,6 @@ from .windows import HoppingWindow, Window
 __all__ = ["Keyed", "Stream", "Windowed"]
 
 T = TypeVar("T")
-Duration = str | timedelta
 JoinHow = Literal["inner", "left", "full"]
 
 

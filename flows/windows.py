@@ -7,10 +7,9 @@ end plus the lateness allowed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Literal
 
-from .durations import microseconds, spelled
+from .durations import Duration, microseconds, spelled
 
 __all__ = [
     "CountWindow",
@@ -28,7 +27,6 @@ __all__ = [
 ]
 
 Time = Literal["event", "processing"]
-Duration = str | timedelta
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,3 +97,7 @@ class Intake:
     def idle(self, partition: int) -> Batch:
         """A partition has been silent for so long that the others go on without it."""
         return self._merge.idle(partition)
+
+    def follow(self, watermark: int) -> Batch:
+        """All partitions are silent; go along with the other sources up to `watermark`."""
+        return self._merge.follow(watermark)

@@ -36,6 +36,11 @@ class SourceState:
         ready = [p for p in range(len(self.readers)) if not self.waiting[p] and not self.ended[p]]
         return min(ready, key=self.intake.frontier, default=None)
 
+    def silent(self) -> bool:
+        """Whether every partition that has not ended is idle."""
+        left = [idle for idle, ended in zip(self.idle, self.ended, strict=True) if not ended]
+        return bool(left) and all(left)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 import polars as pl
@@ -82,15 +83,15 @@ class Runner:
                     watched = now
                     watch(self.progress())
             self._finish()
-        except BaseException:
-            for writer in self._writers.values():
-                writer.abort()
+        except BaseException as error:
+            self._abort(error)
             raise
         finally:
-            for source in self._sources:
-                for reader in source.readers:
-                    reader.close()
-            self._executor.close()
+            with ExitStack() as stack:  # each is closed, whatever another raises
+                stack.callback(self._executor.close)
+                for source in self._sources:
+                    for reader in source.readers:
+                        stack.callback(reader.close)
         return self.progress()
 
     def stop(self) -> None:
@@ -149,6 +150,9 @@ class Runner:
             first += len(names)
         for node in self.graph.sinks():
             self._sink(node)
+        for state in self._sources:
+            if not state.names:
+                self._take(state, Batch(None, END))
 
     def _waker(self, state: SourceState, partition: int) -> Callable[[], None]:
         def wake() -> None:
@@ -232,6 +236,7 @@ class Runner:
         if source.pace is not None and isinstance(chunk, Chunk):
             source.pace.took(chunk.rows.height, self._clock.now() - now)
         self._set_idle(now)
+        self._follow()
         return True
 
     def _tick(self) -> int:
@@ -274,6 +279,17 @@ class Runner:
                     source.idle[p] = any_set = True
                     self._take(source, source.intake.idle(p))
         return any_set
+
+    def _follow(self) -> None:
+        """Let sources that are silent altogether go along with the others."""
+        silent = [s for s in self._sources if s.silent()]
+        if not silent:
+            return
+        others = [s.intake.watermark for s in self._sources if s.intake.timed and s not in silent]
+        lowest = min((w for w in others if w < END), default=START)
+        for source in silent:
+            if source.intake.timed and source.intake.watermark < lowest:
+                self._take(source, source.intake.follow(lowest))
 
     def _wait(self) -> None:
         for writer in self._writers.values():
@@ -345,8 +361,18 @@ class Runner:
         for edge in self._dead_edges.values():
             self._deliver(self._executor.feed(edge, Batch(None, END)))
             self._deliver(self._executor.settle())
-        for writer in self._writers.values():
-            writer.close()
+        while self._writers:
+            name = next(iter(self._writers))
+            self._writers[name].close()
+            del self._writers[name]
+
+    def _abort(self, error: BaseException) -> None:
+        """Abort the sinks that are not complete; what one of them raises is noted on `error`."""
+        for name, writer in self._writers.items():
+            try:
+                writer.abort()
+            except Exception as further:  # whatever a sink raises
+                error.add_note(f"{name} could not be aborted: {further}")
 
 
 def _behind(source: SourceState) -> int:

@@ -85,13 +85,14 @@ class _AsyncLogic(Logic):
         done: list[tuple[int, Any]] = []
 
         async def one(index: int, event: Any) -> None:
-            async with gate:
+            try:
                 done.append((index, await self._attempts(event)))
+            finally:
+                gate.release()
 
         async with asyncio.TaskGroup() as tasks:
             for index, event in enumerate(events):
-                await gate.acquire()  # make no more tasks than may run
-                gate.release()
+                await gate.acquire()
                 tasks.create_task(one(index, event))
         return sorted(done, key=lambda item: item[0]) if self._spec.ordered else done
 
@@ -102,9 +103,16 @@ class _AsyncLogic(Logic):
             try:
                 async with asyncio.timeout(limit):
                     return await self._call(event)
+            except asyncio.CancelledError as error:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                found: Exception = RuntimeError("was cancelled")  # by something that it awaited
+                found.__cause__ = error
             except Exception as error:  # whatever the user's function raises
-                if not left:
-                    return error
+                found = error
+            if not left:
+                return found
             await asyncio.sleep(wait)
             wait *= 2
         return None

@@ -16,7 +16,7 @@ from .dead import dead_rows
 
 __all__ = ["EVENTS", "Gathered", "reason_of"]
 
-EVENTS: Final = 2048
+EVENTS: Final = 8192
 """Rows of which events are made at a time: so few stay in the processor's cache."""
 
 
