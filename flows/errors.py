@@ -26,7 +26,6 @@ __all__ = [
     "SchemaError",
     "SettingsError",
     "WorkerError",
-    "unknown_column",
 ]
 
 
