@@ -119,11 +119,13 @@ def _stopped_by_signals(runner: Runner, say: Say) -> Iterator[threading.Event]:
     stopped = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if runner.completed:
+            return
         if stopped.is_set():
             raise KeyboardInterrupt
         stopped.set()
         runner.stop()
-        with suppress(RuntimeError):  # the signal came in the midst of another line
+        with suppress(RuntimeError, OSError):  # it came amid another line, or nobody reads them
             say("stopping: what was read is worked off, the sinks are completed; again to abort")
 
     if threading.current_thread() is not threading.main_thread():

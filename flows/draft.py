@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from .errors import FlowError, Problem
+from .connector import DELETED
+from .errors import ExpressionError, FlowError, Problem, SchemaError
 from .graph import Edge, Node, Spec, Tier
 from .schema import Schema
 
@@ -15,17 +17,22 @@ __all__ = ["Draft"]
 class Draft:
     """Collects nodes; those added within an operator get names of their own below its name."""
 
-    __slots__ = ("_count", "_tier", "nodes", "operator")
+    __slots__ = ("_count", "_tier", "nodes", "operator", "scope")
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.operator = ""
+        self.scope: dict[str, Any] = {}
+        """The names around the operator's function, by which annotations are resolved."""
         self._tier: Tier | None = None
         self._count = 0
 
-    def begin(self, operator: str, tier: Tier | None) -> None:
+    def begin(
+        self, operator: str, tier: Tier | None, scope: dict[str, Any] | None = None
+    ) -> None:
         """What is added from now on belongs to `operator`."""
         self.operator = operator
+        self.scope = scope or {}
         self._tier = tier
         self._count = 0
 
@@ -44,6 +51,17 @@ class Draft:
         self._count += 1
         node_id = name or f"{self.operator}.{self._count}"
         self._free(node_id)
+        for edge in inputs:
+            if edge.node not in self.nodes:
+                raise SchemaError(
+                    f"reads a stream that was kept from where {edge.node} was made; a Stream is of "
+                    f"use only within the function that it was handed to"
+                )
+        for column in schema.names:
+            if column.startswith("_hw_") or column == DELETED:
+                raise ExpressionError(
+                    f"the name {column!r} is taken; names must not begin with _hw_"
+                )
         self.nodes[node_id] = Node(
             node_id,
             self.operator,

@@ -26,6 +26,8 @@ def source_function(draft: Draft, declaration: Declaration, signature: Signature
         )
     _only_settings(signature)
     returned = signature.returned
+    if signature.asynchronous:
+        raise Wrong("a source is no async function; return a hw.Source, or yield from plain code")
     if returned.event is None or not (returned.kind == "source" or returned.many):
         raise Wrong("a source returns hw.Source[…] of an event, or yields events (-> Iterator[…])")
     spec = SourceSpec(

@@ -7,17 +7,18 @@ operator whose input could not be made is passed over, as its own errors would o
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from .draft import Draft
 from .endpoints import sink_function, source_function
 from .errors import FlowError, HeadwaterError, Problem
-from .flow import DeadLetter, Declaration, Operator, SideOutput
-from .graph import DEAD_LETTER, Edge, Graph, SinkSpec
+from .flow import DeadLetter, Declaration, Operator, Options, SideOutput
+from .graph import DEAD_LETTER, Edge, Graph, OnError, SinkSpec, Tier
 from .loaded import Loaded, Wrong
 from .operators.columns import BatchFunction, Columns
 from .operators.function import RowFunction
 from .rowfunctions import row_function
+from .settings import Settings
 from .signature import Signature, SignatureError, read_signature
 from .stages import fused, placed
 from .streamfunctions import batch_function, stream_function
@@ -27,12 +28,21 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
+_CHOICES: Final[dict[str, tuple[Any, ...]]] = {
+    "tier": (None, *get_args(Tier)),
+    "order": ("event", "arrival"),
+    "timers": ("event", "processing"),
+}
+
 
 def load(flow: Flow) -> Graph:
     """Return the graph of a flow; raises `FlowError` with every problem found."""
     loader = _Loader(flow)
     for declaration in flow.declarations:
         loader.load(declaration)
+    if flow.on_error not in get_args(OnError):
+        listed = " or ".join(repr(choice) for choice in get_args(OnError))
+        loader.problems.append(Problem(flow.name, f"on_error={flow.on_error!r} is not {listed}"))
     if not flow.declarations:
         loader.problems.append(
             Problem(flow.name, "has no operators; decorate functions with @flow.source and so on")
@@ -71,13 +81,15 @@ class _Loader:
         name = declaration.name
         if self.made.get(name) is not None:
             return  # declared twice, and said so
-        self.draft.begin(name, declaration.options.tier)
+        self.draft.begin(name, declaration.options.tier, declaration.scope)
         self.made[name] = None
         try:
             inputs = self._inputs(declaration)
             if inputs is None:
                 return
+            _check_options(declaration.options)
             signature = read_signature(declaration.function, declaration.scope)
+            _check_settings(signature, self.flow.settings)
             if declaration.role == "source":
                 self.made[name] = source_function(self.draft, declaration, signature)
             elif declaration.role == "sink":
@@ -163,6 +175,36 @@ def _operator(
             "rows: hw.Stream[Reading] or row: Reading"
         )
     return batch_function(draft, declaration, signature, inputs)
+
+
+def _check_options(options: Options) -> None:
+    """Raise `Wrong` for an option's value that is none of those it can have."""
+    for name, allowed in _CHOICES.items():
+        given = getattr(options, name)
+        if given not in allowed:
+            listed = ", ".join(repr(choice) for choice in allowed if choice is not None)
+            raise Wrong(f"{name}={given!r} is none of {listed}")
+    if options.in_flight < 1 or options.retries < 0:
+        raise Wrong("in_flight= is at least 1, and retries= is not negative")
+
+
+def _check_settings(signature: Signature, given: type[Settings] | None) -> None:
+    asked = [injected for injected in signature.injected if injected.kind == "settings"]
+    for injected in asked:
+        wanted = injected.fresh
+        if given is None:
+            raise Wrong(
+                f"asks for settings, and the flow has none; write hw.Flow(…, settings="
+                f"{getattr(wanted, '__name__', '…')})",
+                injected.name,
+            )
+        if isinstance(wanted, type) and not issubclass(given, wanted):
+            raise Wrong(
+                f"asks for {wanted.__name__}, and the flow's settings are {given.__name__}",
+                injected.name,
+            )
+    if len(asked) > 1:
+        raise Wrong("asks for the settings twice; one parameter takes them", asked[1].name)
 
 
 def _line(error: Exception, declaration: Declaration) -> int:

@@ -58,13 +58,7 @@ def _spec(
     options, returned = declaration.options, signature.returned
     output, keys = returned.event, options.key
     if keys is not None:
-        for made in inputs:
-            for key in keys:
-                if key not in made.schema.names:
-                    raise Wrong(
-                        f"key {key!r} is no column of its input, which has "
-                        f"{', '.join(made.schema.names)}"
-                    )
+        _check_keys(keys, inputs)
         return Process(
             declaration.function,
             tuple(classes),
@@ -80,6 +74,11 @@ def _spec(
     if signature.asynchronous:
         if len(inputs) > 1:
             raise Wrong("an async function takes one input")
+        if returned.many:
+            raise Wrong(
+                "an async function returns one event or None for a row; to give many, have a "
+                "plain operator after it take a list apart"
+            )
         return AsyncFunction(
             declaration.function,
             classes[0],
@@ -93,6 +92,24 @@ def _spec(
     return RowFunction(
         declaration.function, tuple(classes), output, returned.many, signature.settings
     )
+
+
+def _check_keys(keys: tuple[str, ...], inputs: Sequence[Loaded]) -> None:
+    for key in keys:
+        for made in inputs:
+            if key not in made.schema.names:
+                raise Wrong(
+                    f"key {key!r} is no column of its input, which has "
+                    f"{', '.join(made.schema.names)}"
+                )
+        if keys.count(key) > 1:
+            raise Wrong(f"the key {key!r} is given twice; name it once")
+        found = {made.schema.dtype(key): made.edge.node for made in inputs}
+        if len(found) > 1:
+            listed = ", ".join(f"{dtype} in {node}" for dtype, node in found.items())
+            raise Wrong(f"the key {key!r} has several types: {listed}; cast one before")
+        if next(iter(found)).is_nested():
+            raise Wrong(f"the key {key!r} is a list or a nested event; a key is a single value")
 
 
 def _check_keyed(declaration: Declaration, signature: Signature, inputs: Sequence[Loaded]) -> None:

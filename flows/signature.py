@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import functools
 import inspect
 import types
 import typing
@@ -85,10 +86,19 @@ class Signature:
 
 
 def scope_of(frame: types.FrameType | None) -> dict[str, Any]:
-    """Return the names that are local where a function is decorated."""
-    if frame is None or frame.f_code.co_name == "<module>":
-        return {}
-    return dict(frame.f_locals)
+    """Return the names that are local where a function is decorated.
+
+    Those of its callers in the same file come along: a function around it has left no other trace
+    of the names that only annotations use.
+    """
+    found: dict[str, Any] = {}
+    file = None if frame is None else frame.f_code.co_filename
+    while frame is not None and frame.f_code.co_filename == file:
+        if frame.f_code.co_name == "<module>":
+            break
+        found = {**frame.f_locals, **found}
+        frame = frame.f_back
+    return found
 
 
 def read_signature(function: Callable[..., Any], scope: dict[str, Any]) -> Signature:
@@ -98,6 +108,7 @@ def read_signature(function: Callable[..., Any], scope: dict[str, Any]) -> Signa
     """
     hints = _hints(function, scope)
     parameters = inspect.signature(function).parameters.values()
+    bound = function.keywords if isinstance(function, functools.partial) else {}
     kind: Kind = "none"
     inputs: list[str] = []
     events: list[type[Event] | None] = []
@@ -105,6 +116,8 @@ def read_signature(function: Callable[..., Any], scope: dict[str, Any]) -> Signa
     variadic = fired = False
     for parameter in parameters:
         name = parameter.name
+        if name in bound:
+            continue
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             raise SignatureError("takes **keywords; name its parameters", name)
         if name not in hints:
@@ -118,6 +131,8 @@ def read_signature(function: Callable[..., Any], scope: dict[str, Any]) -> Signa
             injected.append(given)
             continue
         found, classes, takes_fired = _input(name, hints[name])
+        if injected or parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            raise SignatureError("is an input, and is given by position; let it come first", name)
         if kind not in ("none", found):
             raise SignatureError(
                 f"mixes a {kind} input with a {found} input; use one form for all", name
@@ -133,7 +148,7 @@ def read_signature(function: Callable[..., Any], scope: dict[str, Any]) -> Signa
         events.extend(classes)
         fired = fired or takes_fired
         variadic = variadic or parameter.kind is inspect.Parameter.VAR_POSITIONAL
-    asynchronous = inspect.iscoroutinefunction(function)
+    asynchronous = _is_asynchronous(function)
     returned = _returned(hints.get("return", inspect.Parameter.empty), kind)
     return Signature(
         kind,
@@ -147,13 +162,27 @@ def read_signature(function: Callable[..., Any], scope: dict[str, Any]) -> Signa
     )
 
 
+def _written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that was written out: what a partial calls, an object's `__call__`."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return type(function).__call__  # type: ignore[operator, no-any-return]
+
+
+def _is_asynchronous(function: Callable[..., Any]) -> bool:
+    written = _written(function)
+    return inspect.iscoroutinefunction(written) or inspect.isasyncgenfunction(written)
+
+
 def _names(classes: list[type[Event] | None]) -> list[str]:
     return [c.__name__ if c else "?" for c in classes]
 
 
 def _hints(function: Callable[..., Any], scope: dict[str, Any]) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(function, localns=scope, include_extras=True)
+        return typing.get_type_hints(_written(function), localns=scope, include_extras=True)
     except NameError as error:
         raise SignatureError(
             f"the name '{error.name}' in its annotations is not defined where the function is "

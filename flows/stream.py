@@ -13,7 +13,6 @@ from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 import polars as pl
 
-from .batch import DELETED
 from .draft import Draft
 from .dryrun import check_known, followed, tried
 from .durations import Duration, microseconds
@@ -297,9 +296,6 @@ class Stream(Generic[T]):
         )
         self._check(expressions)
         made = tried(self.schema, lambda frame: getattr(frame, kind)(*expressions))
-        for name in made.columns:
-            if name.startswith("_hw_") or name == DELETED:
-                raise ExpressionError(f"the name {name!r} is taken; names must not begin with _hw_")
         return self._columns(Step(kind, expressions), followed(self.schema, made.schema))
 
     def _columns(self, step: Step, schema: Schema) -> Stream[Any]:
@@ -311,11 +307,16 @@ class Stream(Generic[T]):
         self.append_only("a function per row")
         name = getattr(function, "__name__", "the function")
         try:
-            signature = read_signature(function, {})
+            signature = read_signature(function, self._draft.scope)
         except SignatureError as error:
             raise SchemaError(f"{name}({error.parameter or ''}): {error}") from None
         if signature.kind != "row" or signature.events[0] is None:
             raise SchemaError(f"{name} takes no event; annotate its parameter: (row: Reading)")
+        if signature.injected or signature.fired or signature.asynchronous:
+            raise SchemaError(
+                f"{name} is more than a function of a row; make it an operator of its own: "
+                f"@flow.operator(…)"
+            )
         output = signature.returned.event
         if output is None:
             raise SchemaError(f"{name} returns no event; annotate what it returns")

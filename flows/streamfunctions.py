@@ -166,7 +166,8 @@ def _conformed(
             declared.name,
         )
     own = draft.nodes[stream._edge.node].operator == declaration.name
-    if own and wanted.columns == found.columns and not draft.read_within(stream._edge):
+    same = (wanted.columns, wanted.event_time) == (found.columns, found.event_time)
+    if own and same and not draft.read_within(stream._edge):
         edge = draft.rename(stream._edge, declaration.name)
         draft.reschema(edge, wanted)
     else:

@@ -2,194 +2,38 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import io
-import json
 import os
-import random
 import re
-import resource
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from typer.testing import CliRunner
 
-from headwater.edge.command import app
+from headwater.connectors import files
+from headwater.connectors.conformance import drain
+from headwater.flows.event import Event, EventTime
 
-FLOW: Final = """
-import sys
-from collections.abc import Iterator
+from .fed import (
+    SOURCES,
+    Case,
+    assert_as_told,
+    assert_nothing_left,
+    assert_one_line,
+    flow_file,
+    inside,
+    letters_of,
+    lines_of,
+    outside,
+)
 
-import headwater as hw
-from headwater.connectors import files, stdio
-
-
-class Reading(hw.Event):
-    n: int
-    name: str
-
-
-class Line(hw.Event):
-    text: str
-
-
-flow = hw.Flow("fed")
-
-
-@flow.source
-def readings() -> hw.Source[{event}]:
-    return {source}
-
-{operator}
-@flow.sink({last})
-def out() -> hw.Sink:
-    return {sink}
-"""
-SOURCES: Final = {
-    "text": "files.text('in')",
-    "csv": "files.csv('in')",
-    "jsonl": "files.json_lines('in')",
-    "gz": "files.csv('in')",
-    "parquet": "files.parquet('in')",
-    "file": "files.ipc('in')",
-    "stream": "files.ipc('in')",
-}
 COLUMNAR: Final = ("parquet", "file", "stream")
-DEADLINE: Final = 60
 MEGABYTES: Final = 100
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a run ended, and what it said."""
-
-    code: int
-    said: str
-
-
-@dataclass(frozen=True)
-class Case:
-    """An input, and by hand what becomes of it."""
-
-    name: str
-    form: str
-    content: bytes
-    good: Sequence[Any] = ()
-    """The rows of the output: (n, name), or a text."""
-    dead: Sequence[tuple[str, bytes, str]] = ()
-    """Of each dead letter the place, the bytes, and a part of the reason."""
-    fails: str | None = None
-    """A part of the one line that says why the file cannot be read at all."""
-
-    def __str__(self) -> str:
-        return f"{self.form}-{self.name.replace(' ', '-')}"
-
-
-def flow_file(
-    folder: Path,
-    form: str,
-    *,
-    operator: str = "",
-    source: str | None = None,
-    sink: str = "files.to_json_lines('out.jsonl')",
-    more: str = "",
-) -> None:
-    text = FLOW.format(
-        event="Line" if form == "text" else "Reading",
-        source=source or SOURCES[form],
-        operator=operator,
-        last="changed" if operator else "readings",
-        sink=sink,
-    )
-    (folder / "flow.py").write_text(text + more)
-
-
-def inside(folder: Path, *arguments: str) -> Ran:
-    """Run the flow in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        result = CliRunner().invoke(app, ["run", "flow.py", *arguments])
-    assert isinstance(result.exception, SystemExit | None), result.exception
-    return Ran(result.exit_code, result.stderr)
-
-
-def outside(folder: Path, *arguments: str, shell: str = 'exec "$@"') -> Ran:
-    """Run the flow in a process of its own, as a user does."""
-    command = [sys.executable, "-m", "headwater.edge.command", "run", "flow.py", *arguments]
-    done = subprocess.run(
-        ["sh", "-c", shell, "sh", *command],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    return Ran(done.returncode, done.stderr)
-
-
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
-def letters_of(folder: Path) -> list[tuple[str, bytes, str]]:
-    """Return the place, the bytes and the reason of each dead letter."""
-    path = folder / "fed.dead.jsonl"
-    return [
-        (
-            letter["origin"],
-            base64.b64decode(letter["raw_base64"])
-            if "raw_base64" in letter
-            else letter["raw"].encode(),
-            letter["reason"],
-        )
-        for letter in (lines_of(path) if path.exists() else [])
-    ]
-
-
-def assert_one_line(ran: Ran, told: str) -> None:
-    assert 1 == ran.code, ran.said
-    assert 1 == len(ran.said.splitlines()), ran.said
-    assert ran.said.startswith("fed: failed: ")
-    assert told in ran.said
-    assert "--traceback" not in ran.said
-
-
-def assert_nothing_left(folder: Path, *also: str) -> None:
-    assert {path.name for path in folder.iterdir()} <= {"flow.py", "in", "__pycache__", *also}
-
-
-def assert_as_told(case: Case, ran: Ran, folder: Path) -> None:
-    """Check a run of which the report is in report.json against what the case foresees."""
-    assert "Traceback" not in ran.said
-    if case.fails is not None:
-        assert_one_line(ran, case.fails)
-        assert re.search(r"\bin\b", ran.said), "it names the file"
-        assert_nothing_left(folder, "fed.dead.jsonl")
-        return
-    assert 0 == ran.code, ran.said
-    assert_nothing_left(folder, "fed.dead.jsonl", "out.jsonl", "report.json")
-    rows = [tuple(row.values()) for row in lines_of(folder / "out.jsonl")]
-    assert [row if isinstance(row, tuple) else (row,) for row in case.good] == rows
-    letters = letters_of(folder)
-    assert [(f"in, {place}", raw) for place, raw, _ in case.dead] == [one[:2] for one in letters]
-    for (_, _, part), (_, _, reason) in zip(case.dead, letters, strict=True):
-        assert part in reason
-    report = json.loads((folder / "report.json").read_text())
-    assert len(case.good) + len(case.dead) == report["sources"]["readings"]["rows"]
-    assert len(case.dead) == report["dead"]
-
-
-# The inputs
 
 
 def columns(form: str, *tables: pa.Table) -> bytes:
@@ -352,6 +196,20 @@ def test_no_file_to_read_is_one_line(tmp_path: Path, form: str) -> None:
     assert_nothing_left(tmp_path)
 
 
+class Timed(Event):
+    at: EventTime
+
+
+@pytest.mark.parametrize("form", COLUMNAR)
+@pytest.mark.parametrize("zone", ["+05:30", "Europe/Paris", "Nowhere/City"])
+def test_an_instant_is_the_same_in_any_zone(tmp_path: Path, form: str, zone: str) -> None:
+    path = tmp_path / "in"
+    path.write_bytes(columns(form, pa.table({"at": pa.array([1], pa.timestamp("us", zone))})))
+    make = files.parquet if form == "parquet" else files.ipc
+    found = drain(make(path), str(path), Timed)
+    assert [datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)] == found.rows["at"].to_list()
+
+
 LONG: Final = {
     "text": (b"a\n", b"", b"\nb\n"),
     "csv": (b"n,name\n1,a\n", b"2,", b"\n3,c\n"),
@@ -393,147 +251,3 @@ def test_a_long_line_costs_itself_and_no_memory(tmp_path: Path, form: str) -> No
     assert peak is not None
     assert int(peak[1]) < 400_000
     assert_nothing_left(tmp_path, "out.jsonl", "fed.dead.jsonl", "peak")
-
-
-# Functions of the user
-
-
-def operator(body: str, returns: str = "Reading") -> str:
-    return f"\n@flow.operator(readings)\ndef changed(row: Reading) -> {returns}:\n    {body}\n\n"
-
-
-GIVEN: Final = "".join(f'{{"n":{n},"name":"{"abc"[n - 1]}"}}\n' for n in (1, 2, 3)).encode()
-
-
-@pytest.mark.parametrize(
-    ("body", "returns", "reason"),
-    [
-        ("return row if row.n != 2 else 1 // 0", "Reading", "ZeroDivisionError: "),
-        ("return row if row.n != 2 else row.name", "Reading", "returned "),
-        ("return row if row.n != 2 else Line(text='b')", "Reading", "returned "),
-        ("return Reading(n=row.n if row.n != 2 else 'b', name=row.name)", "Reading", "returned "),
-        ("return Reading(n=row.n if row.n != 2 else 2**70, name=row.name)", "Reading", "returned "),
-        (
-            "yield row\n    if row.n == 2:\n        1 // 0",
-            "Iterator[Reading]",
-            "ZeroDivisionError: ",
-        ),
-        ("yield row\n    if row.n == 2:\n        yield 'b'", "Iterator[Reading]", "returned "),
-    ],
-)
-def test_a_call_that_fails_costs_its_row(
-    tmp_path: Path, body: str, returns: str, reason: str
-) -> None:
-    flow_file(tmp_path, "jsonl", operator=operator(body, returns))
-    (tmp_path / "in").write_bytes(GIVEN)
-    ran = inside(tmp_path)
-    assert 0 == ran.code, ran.said
-    assert [{"n": 1, "name": "a"}, {"n": 3, "name": "c"}] == lines_of(tmp_path / "out.jsonl")
-    ((place, raw, told),) = letters_of(tmp_path)
-    assert ("in, line 2", {"n": 2, "name": "b"}) == (place, json.loads(raw))
-    assert told.startswith(reason)
-    assert "\n" not in told
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_call_that_ends_python_fails_the_run(tmp_path: Path, workers: int) -> None:
-    body = operator("sys.exit(0) if row.n == 2 else None\n    return row")
-    keyed = body.replace("(readings)", "(readings, key='n')").replace(
-        "row: Reading", "row: Reading, seen: hw.State[int]"
-    )
-    flow_file(tmp_path, "jsonl", operator=body if workers == 1 else keyed)
-    (tmp_path / "in").write_bytes(GIVEN)
-    run = inside if workers == 1 else outside
-    ran = run(tmp_path, "--workers", str(workers))
-    assert 1 == ran.code, ran.said
-    assert "Traceback" not in ran.said
-    assert 1 == len(ran.said.splitlines()), ran.said
-    if workers == 1:
-        line = 1 + (tmp_path / "flow.py").read_text().splitlines().index(
-            "    sys.exit(0) if row.n == 2 else None"
-        )
-        place = f"fed: failed: flow.py:{line}: "
-        assert ran.said.startswith(f"{place}a function of the flow ends Python")
-    assert_nothing_left(tmp_path)
-
-
-# Sinks that cannot be written
-
-
-SINKS: Final = ["out.csv", "out.jsonl", "out.jsonl.gz", "out.parquet", "out.arrow"]
-MADE: Final = {".csv": "csv", ".jsonl": "json_lines", ".gz": "json_lines", ".parquet": "parquet",
-               ".arrow": "ipc"}  # fmt: skip
-
-
-def sink_to(path: str) -> str:
-    return f"files.to_{MADE[Path(path).suffix]}({path!r})"
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes, as a full disk would not."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.parametrize("rows", [2_000, 200_000])
-@pytest.mark.parametrize("name", [*SINKS, "table"])
-def test_a_full_disk_is_one_line_and_leaves_the_old_file(
-    tmp_path: Path, name: str, rows: int
-) -> None:
-    path = "out.csv" if name == "table" else name
-    sink = "files.to_table('out.csv')" if name == "table" else sink_to(path)
-    flow_file(tmp_path, "csv", sink=sink)
-    numbers = random.Random(5)
-    text = "".join(f"{n},{numbers.getrandbits(128):032x}\n" for n in range(rows))
-    (tmp_path / "in").write_text("n,name\n" + text)
-    (tmp_path / path).write_text("old")
-    with files_of_at_most(10_000):
-        ran = inside(tmp_path)
-    assert_one_line(ran, f"{path}: cannot be written: File too large")
-    assert "old" == (tmp_path / path).read_text()
-    assert_nothing_left(tmp_path, path)
-
-
-@pytest.mark.parametrize("name", SINKS)
-def test_a_sink_that_cannot_be_opened_is_one_line(tmp_path: Path, name: str) -> None:
-    (tmp_path / "in").write_bytes(b"n,name\n1,a\n")
-    flow_file(tmp_path, "csv", sink=sink_to(f"no/{name}"))
-    assert_one_line(inside(tmp_path), f"no/{name}: the folder 'no' does not exist; create it first")
-    (tmp_path / "no").write_text("a file")
-    assert_one_line(inside(tmp_path), f"no/{name}: cannot be written: Not a directory")
-    (tmp_path / name).mkdir()
-    flow_file(tmp_path, "csv", sink=sink_to(name))
-    assert_one_line(inside(tmp_path), f"{name}: is a folder; give the name of a file")
-    assert_nothing_left(tmp_path, "no", name)
-
-
-@pytest.mark.parametrize(
-    ("dead", "told"),
-    [("/dev/full", "No space left on device"), ("no/dead.jsonl", "No such file or directory")],
-)
-def test_dead_letters_that_cannot_be_written_are_one_line(
-    tmp_path: Path, dead: str, told: str
-) -> None:
-    flow_file(tmp_path, "csv")
-    (tmp_path / "in").write_bytes(b"n,name\nx,a\n2,b\n")
-    ran = inside(tmp_path, "--dead", dead)
-    assert_one_line(ran, f"{dead}: dead letters cannot be written: {told}")
-    assert_nothing_left(tmp_path)
-
-
-@pytest.mark.parametrize("sink", ["stdio.to_json_lines()", "stdio.terminal()"])
-@pytest.mark.parametrize(
-    ("target", "told"),
-    [(">/dev/full", "stdout: cannot be written: No space left"), (">&-", "stdout: is closed")],
-)
-def test_an_output_that_takes_nothing_is_one_line(
-    tmp_path: Path, sink: str, target: str, told: str
-) -> None:
-    flow_file(tmp_path, "csv", sink=sink)
-    (tmp_path / "in").write_bytes(b"n,name\n1,a\n")
-    assert_one_line(outside(tmp_path, shell=f'exec "$@" {target}'), told)

@@ -51,6 +51,7 @@ class Runner:
         self._executor: Executor = executor or Local(graph, options)
         self._woken = threading.Event()
         self._stopping = False
+        self._completed = False
         self._sources: list[SourceState] = []
         self._writers: dict[str, Writer] = {}
         self._written: dict[str, int] = {}
@@ -83,6 +84,7 @@ class Runner:
                     watched = now
                     watch(self.progress())
             self._finish()
+            self._completed = True
         except BaseException as error:
             self._abort(error)
             raise
@@ -101,6 +103,11 @@ class Runner:
         0.2 seconds.
         """
         self._stopping = True
+
+    @property
+    def completed(self) -> bool:
+        """Whether every sink is complete, so that there is nothing left to abort."""
+        return self._completed
 
     def progress(self) -> Progress:
         """Return where the run stands."""

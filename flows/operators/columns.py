@@ -21,9 +21,10 @@ from ..batch import (
     by_rows,
     visible,
 )
-from ..errors import RowError
+from ..errors import RowError, SchemaError
 from ..expressions import uses_selector
 from ..graph import OnError, Place
+from ..schema import Schema
 from .calls import reason_of
 from .dead import dead_rows
 
@@ -71,18 +72,24 @@ class BatchFunction:
         return "batch function"
 
     def build(self, place: Place) -> Logic:
-        return _RowWise(place, lambda rows: by_rows(lambda r: _aligned(self.call, r), rows))
+        time = place.inputs[0].event_time if place.timed else None
+
+        def run(rows: pl.DataFrame) -> pl.DataFrame:
+            return by_rows(lambda some: _aligned(self.call, some, place.schema, time), rows)
+
+        return _RowWise(place, run)
 
 
 class _RowWise(Logic):
     """Runs a row-wise function; a row that it fails on becomes a dead letter."""
 
-    __slots__ = ("_on_error", "_operator", "_run")
+    __slots__ = ("_on_error", "_operator", "_run", "_time")
 
     def __init__(self, place: Place, run: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
         self._operator = place.operator
         self._on_error: OnError = place.on_error
         self._run = run
+        self._time = place.schema.event_time if place.schema.key is None else None
 
     def receive(self, port: int, batch: Batch) -> Output:
         if batch.rows is None:
@@ -97,7 +104,10 @@ class _RowWise(Logic):
     def _attempt(self, rows: pl.DataFrame, dead: list[DeadRow]) -> list[pl.DataFrame]:
         """Run on all rows, or by halves where that raises, down to the rows that fail alone."""
         try:
-            return [self._run(rows)]
+            made = self._run(rows)
+            if self._time is not None and made[self._time].null_count():
+                raise SchemaError(f"the event time '{self._time}' became null")
+            return [made]
         except Exception as error:  # whatever the user's own expression or function raises
             if rows.height > 1:
                 middle = rows.height // 2
@@ -177,37 +187,65 @@ def _one_by_one(steps: Sequence[Step], rows: pl.DataFrame, kept: tuple[str, ...]
                 rows = rows.filter(mask)
             continue
         made = by_rows(_selects(*step.expressions) if step.kind == "select" else _adds(step), seen)
-        if made.height != rows.height:  # nothing but constants was selected
-            made = pl.concat([made] * rows.height)
         rows = made.hstack(rows.select(kept))
     return rows
 
 
 def _selects(*expressions: pl.Expr) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    return lambda rows: rows.select(*expressions)
+    # With a column of full height beside them, constants have that height as well.
+    height = pl.int_range(pl.len()).alias(_ROW)
+    return lambda rows: rows.select(*expressions, height).drop(_ROW)
 
 
 def _adds(step: Step) -> Callable[[pl.DataFrame], pl.DataFrame]:
     return lambda rows: rows.with_columns(*step.expressions)
 
 
-def _aligned(call: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame) -> pl.DataFrame:
+def _aligned(
+    call: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame, wanted: Schema, time: str | None
+) -> pl.DataFrame:
     """Call, and find for each row of the result the row it came from.
 
-    A function that neither keeps the number of rows nor the columns it does not know is called
+    A function that keeps the number of rows, and their event times, keeps the rows. Any other is
+    called again with the rows numbered; and if it gives something else then, or loses the numbers,
     row by row: as it promises that rows are independent, the result is the same.
     """
-    numbered = visible(rows).with_row_index(_ROW)
-    made = call(numbered)
-    if _ROW in made.columns:
-        places = made[_ROW]
-        made = made.drop(_ROW)
-    elif made.height == rows.height:
-        places = numbered[_ROW]
-    else:
-        parts = [by_rows(call, visible(rows[i : i + 1])) for i in range(rows.height)]
+    seen, hidden = visible(rows), rows.select(WATERMARK, ORIGIN)
+    made = call(seen)
+    kept = time is None or (time in made.columns and made[time].equals(seen[time]))
+    if made.height == rows.height and kept:
+        return _promised(made, wanted).hstack(hidden)
+    places = _places(call, seen, made)
+    if places is None:
+        parts = [by_rows(call, seen[i : i + 1]) for i in range(rows.height)]
         places = pl.concat(
             [pl.repeat(i, part.height, dtype=pl.UInt32, eager=True) for i, part in enumerate(parts)]
         )
-        made = pl.concat(parts)
-    return made.hstack(rows.select(WATERMARK, ORIGIN)[places])
+        made = pl.concat([_promised(part, wanted) for part in parts])
+    return _promised(made, wanted).hstack(hidden[places])
+
+
+def _places(
+    call: Callable[[pl.DataFrame], pl.DataFrame], seen: pl.DataFrame, made: pl.DataFrame
+) -> pl.Series | None:
+    """Return the row that each row of `made` came from, if the function carries a number along."""
+    # As a struct, which a function on all numbers, or all columns, does not take for one of them.
+    number = pl.struct(pl.int_range(pl.len(), dtype=pl.UInt32).alias(_ROW)).alias(_ROW)
+    try:
+        numbered = call(seen.with_columns(number))
+    except Exception:  # the user's function may refuse a column that it does not know
+        return None
+    if _ROW not in numbered.columns or not numbered.drop(_ROW).equals(made):
+        return None
+    places = numbered[_ROW]
+    return places.struct.field(_ROW) if places.dtype == pl.Struct else None
+
+
+def _promised(made: pl.DataFrame, wanted: Schema) -> pl.DataFrame:
+    """Return what a function gave with the columns that it gives for no rows."""
+    schema = wanted.polars()
+    if made.schema == schema:
+        return made
+    if any(made.schema.get(name) != dtype for name, dtype in schema.items()):
+        raise SchemaError(f"returned {dict(made.schema)}, and for no rows {dict(schema)}")
+    return made.select(wanted.names)

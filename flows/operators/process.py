@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import polars as pl
@@ -34,6 +34,7 @@ Key = tuple[Any, ...]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MISSING: Final = object()
+_NAN: Final = float("nan")
 _ATOMS: Final = (int, float, str, bytes, bool, type(None), datetime, timedelta, Event)
 
 
@@ -182,7 +183,7 @@ class _ProcessLogic(Logic):
         if not made:
             return
         hidden = pl.DataFrame(
-            {WATERMARK: [call[4] for call in made], ORIGIN: [call[5] for call in made]},
+            {WATERMARK: self._marks(made), ORIGIN: [call[5] for call in made]},
             schema=_HIDDEN_SCHEMA,
         )
         rows = gathered.frame(hidden)
@@ -191,6 +192,13 @@ class _ProcessLogic(Logic):
         )
         if rows is not None:
             output.batches.append(Batch(rows, self._watermark))
+
+    def _marks(self, made: list[_Call]) -> Iterable[int]:
+        """Return the watermark of each call's results, none below the one before it."""
+        if not self._timed and len(self._watermarks) > 1:
+            return [self._watermark] * len(made)  # each input's own do not follow one another
+        marks = [call[4] for call in made]
+        return marks if self._interleaved else accumulate(marks, max)
 
     def _rows(self, released: list[pl.DataFrame | None]) -> Iterable[_Call]:
         """Return the calls of every released row, in order."""
@@ -209,7 +217,7 @@ class _ProcessLogic(Logic):
         return zip(
             times,
             rows[GROUP].to_list(),
-            rows.select(self._spec.keys).rows(),
+            _keys(rows, self._spec.keys),
             events_of(rows.drop(*HIDDEN, GROUP), self._spec.inputs[port]),
             times if self._timed and time is not None else watermarks,
             rows[ORIGIN].to_list(),
@@ -241,7 +249,7 @@ class _ProcessLogic(Logic):
         `made` gets the calls that give something or fail; one that fails changes nothing.
         """
         spec, key = self._spec, call[2]
-        if spec.ttl is not None:
+        if spec.ttl is not None and (self._interleaved or not isinstance(call[3], Fired)):
             self._touch(key, call[0], spec.ttl)
         # The same objects serve every call: what a function keeps of them means nothing later.
         for state, by_key, fresh, fixed in self._values:
@@ -258,8 +266,10 @@ class _ProcessLogic(Logic):
             timer.changed = False
         try:
             result = spec.call(call[3], **self._injected)
-            if spec.many and result is not None:
+            if spec.many and isinstance(result, Iterable):
                 result = list(result)  # a generator changes state while it runs
+            if isinstance(call[3], Fired):
+                self._check_progress(call[3].at)
         except Exception as error:  # whatever the user's function raises
             gathered.fail(len(made), error)
             made.append(call)
@@ -273,6 +283,12 @@ class _ProcessLogic(Logic):
         if result is not None:
             gathered.take(len(made), result)
             made.append(call)
+
+    def _check_progress(self, fired: datetime) -> None:
+        """Raise ValueError if what went off set a timer so that it would go off for ever."""
+        for timer, _, name in self._alarms.values():
+            if timer.changed and timer.at is not None and timer.at <= fired:
+                raise ValueError(f"{name} went off, and is set to no later time: {timer.at}")
 
     def _touch(self, key: Key, time: int, ttl: int) -> None:
         touched = self._touched.pop(key, None)
@@ -293,7 +309,7 @@ class _ProcessLogic(Logic):
         micros = (at - _EPOCH) // _MICROSECOND
         alarm.by_key[key] = micros, _EPOCH + timedelta(microseconds=micros)
         when = max(micros, time) if self._interleaved else micros
-        order = tuple((part is not None, part) for part in key)
+        order = tuple(_sortable(part) for part in key)
         heapq.heappush(self._wakeups, (when, group, order, alarm.name, key, micros))
 
     def _forget(self, watermark: int) -> None:
@@ -322,6 +338,23 @@ def _handed_out(value: Any, fixed: set[type]) -> Any:
         if fixed.issuperset(map(type, inside)):
             return value.copy()
     return copy.deepcopy(value)
+
+
+def _keys(rows: pl.DataFrame, names: tuple[str, ...]) -> list[Key]:
+    """Return each row's key; a NaN is one object, so that equal keys are equal."""
+    if not names:
+        return [()] * rows.height
+    keys = rows.select(names).rows()
+    if any(rows.schema[name].is_float() for name in names):
+        return [tuple(_NAN if part != part else part for part in key) for key in keys]
+    return keys
+
+
+def _sortable(part: Any) -> tuple[Any, ...]:
+    """Null before all values, NaN behind them."""
+    if part is None:
+        return (0,)
+    return (1, part) if part == part else (2,)
 
 
 def _dead_call(operator: str, call: _Call, reason: str) -> DeadRow:
