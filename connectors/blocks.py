@@ -45,6 +45,9 @@ class Blocks(ABC):
     def close(self) -> None:
         """Let go of the file; may be called more than once."""
 
+    def stop(self) -> None:  # noqa: B027 - a file has nothing to do here
+        """Take nothing more in; what was taken in can still be had."""
+
     def progress(self) -> float | None:
         """Return how much has been read, 0 to 1, if there is an end."""
         return None

@@ -110,6 +110,9 @@ class InboxReader(Reader):
             self._pending.put(chunk)
         return self._pending.take(limit)
 
+    def stop(self) -> None:
+        self._inbox.end()
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True

@@ -117,6 +117,9 @@ class _PipeBlocks(Blocks):
             raise ConnectorError(f"{_NAME}: cannot be read: {piece}")
         return Signal.END
 
+    def stop(self) -> None:
+        self._stop.set()
+
     def close(self) -> None:
         self._ended = True
         self._stop.set()

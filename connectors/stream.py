@@ -45,6 +45,9 @@ class StreamReader(Reader):
         self._ended = True
         return self._parser.finish()
 
+    def stop(self) -> None:
+        self._blocks.stop()
+
     def close(self) -> None:
         self._closed = True
         self._pending = Pending()

@@ -110,6 +110,13 @@ class Reader(ABC):
     def close(self) -> None:
         """Let go of files, sockets and threads."""
 
+    def stop(self) -> None:  # noqa: B027 - what can be read again has nothing to do here
+        """Take nothing more in; what was taken in already can still be read.
+
+        For sources that cannot rewind, such as one that has answered for what waits in its queue.
+        After it, `read` gives what waits, and then `Signal.WAIT` or `Signal.END`.
+        """
+
     def describe(self, offset: int) -> str:
         """Say where `offset` is in a person's words, such as ``orders.csv, line 17``."""
         return f"offset {offset}"

@@ -27,9 +27,7 @@ class Draft:
         self._tier: Tier | None = None
         self._count = 0
 
-    def begin(
-        self, operator: str, tier: Tier | None, scope: dict[str, Any] | None = None
-    ) -> None:
+    def begin(self, operator: str, tier: Tier | None, scope: dict[str, Any] | None = None) -> None:
         """What is added from now on belongs to `operator`."""
         self.operator = operator
         self.scope = scope or {}

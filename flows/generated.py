@@ -53,7 +53,7 @@ class _GeneratorReader(Reader):
                 if not self._put(event):
                     return
             self._put(_END)
-        except Exception as error:  # whatever the user's generator raises
+        except (Exception, SystemExit) as error:  # whatever the user's generator raises
             self._put(error)
 
     def _put(self, item: object) -> bool:
@@ -75,9 +75,9 @@ class _GeneratorReader(Reader):
                 item = self._queue.get_nowait()
             except queue.Empty:
                 break
-            if item is _END or isinstance(item, Exception):
+            if item is _END or isinstance(item, BaseException):
                 self._ended = True
-                if isinstance(item, Exception):
+                if isinstance(item, BaseException):
                     text = f"{type(item).__name__}: {item}"
                     raise ConnectorError(f"the generator failed: {text}") from item
                 break
@@ -94,6 +94,9 @@ class _GeneratorReader(Reader):
 
     def describe(self, offset: int) -> str:
         return f"event {offset + 1} of the generator"
+
+    def stop(self) -> None:
+        self._closed.set()
 
     def close(self) -> None:
         self._closed.set()

@@ -57,6 +57,7 @@ def _spec(
 ) -> Spec:
     options, returned = declaration.options, signature.returned
     output, keys = returned.event, options.key
+    optional = returned.optional or output is None
     if keys is not None:
         _check_keys(keys, inputs)
         return Process(
@@ -66,6 +67,7 @@ def _spec(
             keys,
             tuple(_parameter(i) for i in signature.stateful),
             many=returned.many,
+            optional=optional,
             settings=signature.settings,
             ttl=options.ttl,
             order=options.order,
@@ -87,10 +89,16 @@ def _spec(
             options.timeout,
             options.retries,
             options.ordered,
+            optional=optional,
             settings=signature.settings,
         )
     return RowFunction(
-        declaration.function, tuple(classes), output, returned.many, signature.settings
+        declaration.function,
+        tuple(classes),
+        output,
+        returned.many,
+        optional,
+        signature.settings,
     )
 
 

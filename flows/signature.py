@@ -55,6 +55,8 @@ class Returned:
     kind: Literal["stream", "row", "frame", "record_batch", "source", "sink", "none"]
     event: type[Event] | None = None
     many: bool = False
+    optional: bool = False
+    """Whether it may give None, for no row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,9 +295,10 @@ def _returned(annotation: Any, kind: Kind) -> Returned:
     if annotation is pa.RecordBatch:
         return Returned("record_batch")
     if origin in (*_MANY, collections.abc.AsyncIterator) and arguments:
-        return Returned("row", _one_event(_members(arguments[0])), many=True)
+        return Returned("row", _one_event(_members(arguments[0])), many=True, optional=True)
     members = [m for m in _members(annotation) if m is not type(None)]
-    return Returned("row", _one_event(members))
+    optional = len(members) < len(_members(annotation))
+    return Returned("row", _one_event(members), optional=optional)
 
 
 def _one_event(members: list[Any]) -> type[Event]:

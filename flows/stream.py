@@ -325,7 +325,11 @@ class Stream(Generic[T]):
         if found:
             raise SchemaError(f"{name}({signature.inputs[0]}): {'; '.join(found)}")
         spec = RowFunction(
-            function, (signature.events[0],), output, many or signature.returned.many
+            function,
+            (signature.events[0],),
+            output,
+            many or signature.returned.many,
+            signature.returned.optional,
         )
         narrowed = self if self.schema.names == wanted.names else self.select(*wanted.names)
         return narrowed._add(spec, schema_of(output))

@@ -15,7 +15,6 @@ settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.ge
 settings.load_profile("tests")
 
 
-
 def _kernel(name: str, kind: str) -> ModuleType:
     if kind == "python":
         return import_module(f"headwater.ext.{name}")

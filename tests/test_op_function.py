@@ -121,6 +121,17 @@ def annotated(function: Callable[..., Any], **annotations: Any) -> Callable[...,
     return function
 
 
+def source(flow: hw.Flow, name: str, rows: Rows, cls: type[hw.Event], **options: Any) -> Any:
+    made = annotated(lambda: rows, **{"return": hw.Source[cls]})  # type: ignore[valid-type]
+    return flow.source(name=name, **options)(made)
+
+
+def sink(flow: hw.Flow, name: str, *upstream: Any) -> Kept:
+    kept = Kept()
+    flow.sink(*upstream, name=name)(annotated(lambda: kept, **{"return": hw.Sink}))
+    return kept
+
+
 def through(
     cls: type[hw.Event],
     events: list[Any],
@@ -133,15 +144,15 @@ def through(
     flow = hw.Flow("f")
     seen: list[Any] = []
     rows = Rows({"p": [as_dict(event) for event in events]}, sizes)
-    source = flow.source(name="source")(annotated(lambda: rows, **{"return": hw.Source[cls]}))
+    given_rows = source(flow, "given_rows", rows, cls)
     per_row = annotated(function, row=cls, **{"return": returns})
     if method is not None:
-        stream_function = annotated(
-            lambda rows: getattr(rows, method)(per_row), rows=hw.Stream[cls], **{"return": hw.Stream}
-        )
-        made = flow.operator(source, name="made")(stream_function)
+        call = lambda rows: getattr(rows, method)(per_row)  # noqa: E731
+        taken = hw.Stream[cls]  # type: ignore[valid-type]
+        stream_function = annotated(call, rows=taken, **{"return": hw.Stream})
+        made = flow.operator(given_rows, name="made")(stream_function)
     else:
-        made = flow.operator(source, name="made")(per_row)
+        made = flow.operator(given_rows, name="made")(per_row)
     flow.sink(made, name="seen")(
         annotated(lambda row: seen.append(row), row=cls, **{"return": None})
     )
@@ -194,9 +205,9 @@ def test_a_row_whose_call_raises_is_dead_with_its_values_and_the_others_go_on(
     drawn: tuple[type[hw.Event], list[Any]], sizes: tuple[int, ...]
 ) -> None:
     cls, events = drawn
-    flow, kept = hw.Flow("f"), Kept()
+    flow = hw.Flow("f")
     rows = Rows({"p": [as_dict(event) for event in events]}, sizes)
-    source = flow.source(name="source")(annotated(lambda: rows, **{"return": hw.Source[cls]}))
+    given_rows = source(flow, "given_rows", rows, cls)
 
     def half_way(row: Any) -> Any:
         yield row
@@ -208,13 +219,13 @@ def test_a_row_whose_call_raises_is_dead_with_its_values_and_the_others_go_on(
             raise LookupError(f"row {row.n}")
         return row
 
-    first = flow.operator(source, name="first")(
+    first = flow.operator(given_rows, name="first")(
         annotated(half_way, row=cls, **{"return": Iterator[cls]})
     )
-    second = flow.operator(source, name="second", key="n")(
+    second = flow.operator(given_rows, name="second", key="n")(
         annotated(keyed, row=cls, count=hw.State[int], **{"return": cls})
     )
-    flow.sink(first, second, name="out")(annotated(lambda: kept, **{"return": hw.Sink}))
+    kept = sink(flow, "out", first, second)
     buried = run(flow).buried
     assert sorted(2 * [e.n for e in events if e.n % 2 == 0]) == sorted(r["n"] for r in kept.rows)
     odd = [event.n for event in events if event.n % 2]
@@ -322,29 +333,21 @@ def test_functions_on_batches_give_what_python_gives_row_by_row(
     function, kind, oracle = chosen
     bits: list[Any] = []
     for cut in (sizes, (1,), ()):
-        flow, kept, merged = hw.Flow("f"), Kept(), Kept()
-
-        @flow.source(disorder="30s")
-        def given_rows(cut: Any = cut) -> hw.Source[Reading]:
-            return Rows({"p": rows}, cut)
-
-        @flow.source
-        def others() -> hw.Source[Reading]:
-            return Rows({"p": rows[:1] * 3})
-
+        flow = hw.Flow("f")
+        given_rows = source(flow, "given_rows", Rows({"p": rows}, cut), Reading, disorder="30s")
+        others = source(flow, "others", Rows({"p": rows[:1] * 3}), Reading)
         made = flow.operator(given_rows, name="made")(
             annotated(function, rows=kind, **{"return": kind})
         )
-        flow.sink(made, name="out")(annotated(lambda kept=kept: kept, **{"return": hw.Sink}))
 
         @flow.operator(made, others)
         def both(left: hw.Stream[Any], right: hw.Stream[Any]) -> hw.Stream[Any]:
-            number = pl.lit(-1)
+            number = pl.lit(-1, pl.Int64)
             names = left.schema.names
-            mine = left.select(n="n") if "n" in names else left.select(n=number)
+            mine = left.select("n") if "n" in names else left.select(n=number)
             return mine.union(right.select(n=number))
 
-        flow.sink(both, name="merged")(annotated(lambda m=merged: m, **{"return": hw.Sink}))
+        kept, merged = sink(flow, "out", made), sink(flow, "merged", both)
         assert [] == run(flow).buried
         bits.append([plain(list(row.values())) for row in kept.rows])
         bits.append([row["n"] for row in merged.rows])
@@ -359,19 +362,17 @@ def near_all(rows: list[Dict]) -> list[Any]:
 
 
 def test_a_function_that_explodes_into_another_event() -> None:
-    flow, kept = hw.Flow("f"), Kept()
-    rows = [{"at": at(i), "n": i, "x": None, "tags": list("abc"[: i % 3])} for i in range(9)]
-
-    @flow.source
-    def given_rows() -> hw.Source[Reading]:
-        return Rows({"p": rows}, (2, 3))
-
+    flow = hw.Flow("f")
+    rows: list[Dict] = [
+        {"at": at(i), "n": i, "x": None, "tags": list("abc"[: i % 3])} for i in range(9)
+    ]
+    given_rows = source(flow, "given_rows", Rows({"p": rows}, (2, 3)), Reading)
     tagged = flow.operator(given_rows, returns=Tagged, name="tagged")(
         annotated(explode, rows=pl.DataFrame, **{"return": pl.DataFrame})
     )
-    flow.sink(tagged, name="out")(annotated(lambda: kept, **{"return": hw.Sink}))
+    kept = sink(flow, "out", tagged)
     run(flow)
-    expected = [(row["n"], tag) for row in rows for tag in row["tags"]]  # type: ignore[attr-defined]
+    expected = [(row["n"], tag) for row in rows for tag in row["tags"]]
     assert expected == [(row["n"], row["tags"]) for row in kept.rows]
 
 
@@ -406,10 +407,8 @@ def test_a_union_is_ordered_by_watermark_then_input_then_place(
             {"at": at(s), "n": number * 100 + i, "x": None, "tags": []}
             for i, s in enumerate(seconds)
         ]
-        given_rows = Rows({"p": rows}, sizes)
-        function = annotated(lambda g=given_rows: g, **{"return": hw.Source[Reading]})
-        declared = flow.source(name=f"s{number}", disorder=timedelta(seconds=disorder))
-        sources.append(declared(function))
+        late = timedelta(seconds=disorder)
+        sources.append(source(flow, f"s{number}", Rows({"p": rows}, sizes), Reading, disorder=late))
 
     @flow.operator(*sources)
     def together(*streams: hw.Stream[Reading]) -> hw.Stream[Reading]:
@@ -520,7 +519,7 @@ def test_changes_applied_one_after_the_other_make_the_table(
 
 # --- in workers ---
 
-FLOW = '''
+FLOW = """
 from collections.abc import Iterator
 from pathlib import Path
 import polars as pl
@@ -588,13 +587,13 @@ def again(row: Twin) -> Twin | None:
 
 @flow.sink(again)
 def out(where: Where) -> hw.Sink:
-    return files.jsonl(where.out / "out.jsonl")
+    return files.to_json_lines(where.out / "out.jsonl")
 
 
 @flow.sink(numbered.late)
 def late(where: Where) -> hw.Sink:
-    return files.jsonl(where.out / "late.jsonl")
-'''
+    return files.to_json_lines(where.out / "late.jsonl")
+"""
 
 
 def test_workers_and_cuts_change_no_byte_of_what_follows_a_keyed_function(tmp_path: Path) -> None:

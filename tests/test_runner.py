@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,6 +12,7 @@ import polars as pl
 import pytest
 
 import headwater as hw
+from headwater.connectors import http
 from headwater.flows.clock import ManualClock
 from headwater.flows.connector import Chunk, Reader, Signal, Source, SourceContext
 from headwater.flows.engine.runner import Options, Progress, Runner
@@ -208,4 +211,55 @@ def test_a_sink_that_only_appends_refuses_what_replaces() -> None:
         return Appending()
 
     with pytest.raises(hw.FlowError, match=r"only appends.*\.changes\(\)"):
+        run(flow)
+
+
+def test_stopping_works_off_what_a_source_that_cannot_rewind_has_taken_in() -> None:
+    flow, kept = hw.Flow("f"), Kept()
+    posted = 5000
+    ports: list[int] = []
+    listening = threading.Event()
+
+    def listens(port: int) -> None:
+        ports.append(port)
+        listening.set()
+
+    @flow.source
+    def ticks() -> hw.Source[Tick]:
+        return http.events(0, on_listen=listens)
+
+    @flow.sink(ticks)
+    def out() -> hw.Sink:
+        return kept
+
+    runner = Runner(flow.graph(), ManualClock(), Options(batch_rows=10), lambda frame: None)
+    lines = b"".join(
+        b'{"at":"2026-01-01T00:00:00Z","key":"%d"}\n' % number for number in range(posted)
+    )
+    answers: list[int] = []
+
+    def post_then_stop() -> None:
+        assert listening.wait(20)
+        address = f"http://127.0.0.1:{ports[0]}/"
+        with urllib.request.urlopen(address, lines, timeout=10) as response:
+            answers.append(response.status)
+        runner.stop()
+
+    poster = threading.Thread(target=post_then_stop)
+    poster.start()
+    runner.run()
+    poster.join(20)
+    assert [202] == answers
+    assert [str(number) for number in range(posted)] == [row["key"] for row in kept.rows]
+
+
+def test_a_generator_that_exits_ends_the_flow_with_an_error() -> None:
+    flow = hw.Flow("f")
+
+    @flow.source
+    def ticks() -> Iterator[Tick]:
+        yield Tick(at=at(0), key="a")
+        raise SystemExit(3)
+
+    with pytest.raises(hw.ConnectorError, match="SystemExit"):
         run(flow)

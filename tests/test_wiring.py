@@ -438,3 +438,24 @@ def test_stages_never_read_each_other_in_a_circle() -> None:
         for edge in node.inputs:
             assert stage_of[edge.node] <= stage_of[node.id]
     assert stage_of["kept"] != stage_of["both"]
+
+
+def test_none_is_a_dead_letter_where_the_annotation_does_not_allow_it() -> None:
+    flow = hw.Flow("f")
+    readings = sourced(flow, reading(1), reading(2, value=None))
+    kept = Kept()
+
+    @flow.operator(readings)
+    def double(row: Reading) -> Double:
+        if row.value is None:
+            return None  # type: ignore[return-value]  # what is tested
+        return Double(at=row.at, device=row.device, twice=2 * row.value)
+
+    @flow.sink(double)
+    def out() -> hw.Sink:
+        return kept
+
+    ran = run(flow)
+    assert [2.0] == [row["twice"] for row in kept.rows]
+    assert ["row 1"] == [letter["origin"] for letter in ran.buried]
+    assert "returned None" in ran.buried[0]["reason"]

@@ -31,6 +31,9 @@ class SourceState:
     pace: Pace | None = None
     """How much to read at a time; None for a source with an end, where only the rate counts."""
 
+    rewinds: bool = True
+    """Whether what was read can be read again."""
+
     def next(self) -> int | None:
         """Return the partition to read: the one that is furthest behind and has something."""
         ready = [p for p in range(len(self.readers)) if not self.waiting[p] and not self.ended[p]]

@@ -12,7 +12,7 @@ import polars as pl
 from ..batch import DELETED, END, START, Batch, DeadRow, hide, partition_and_offset, visible
 from ..boundary import boundary_of
 from ..clock import Clock
-from ..connector import Chunk, Signal, Sink, SinkContext, Source, SourceContext, Writer
+from ..connector import Chunk, Reader, Signal, Sink, SinkContext, Source, SourceContext, Writer
 from ..errors import FlowError, Problem
 from ..generated import GeneratedSource
 from ..graph import DEAD_LETTER, Edge, Graph, Node, SinkSpec, SourceSpec
@@ -139,6 +139,7 @@ class Runner:
             if not source.bounded:
                 pace = Pace(self._options.batch_rows, self.graph.max_latency)
             state = SourceState(node, node.spec, names, [], intake, pace=pace)
+            state.rewinds = source.rewinds
             self._sources.append(state)
             for number, name in enumerate(names):
                 wake = self._waker(state, number)
@@ -232,14 +233,10 @@ class Runner:
         if isinstance(chunk, Chunk):
             source.silent_since[partition] = now
             source.idle[partition] = False
-            source.counts.rows_in += chunk.rows.height + len(chunk.dead)
-            source.counts.dead += len(chunk.dead)
-            batch, dead = source.intake.receive(partition, chunk)
-            self._letters(dead)
+            self._accept(source, partition, chunk)
         else:
             source.ended[partition] = True
-            batch = source.intake.end(partition)
-        self._take(source, batch)
+            self._take(source, source.intake.end(partition))
         if source.pace is not None and isinstance(chunk, Chunk):
             source.pace.took(chunk.rows.height, self._clock.now() - now)
         self._set_idle(now)
@@ -251,6 +248,13 @@ class Runner:
         now = self._clock.now()
         self._deliver(self._executor.tick(now))
         return now
+
+    def _accept(self, source: SourceState, partition: int, chunk: Chunk) -> None:
+        source.counts.rows_in += chunk.rows.height + len(chunk.dead)
+        source.counts.dead += len(chunk.dead)
+        batch, dead = source.intake.receive(partition, chunk)
+        self._letters(dead)
+        self._take(source, batch)
 
     def _take(self, source: SourceState, batch: Batch) -> None:
         counts = source.counts
@@ -357,8 +361,20 @@ class Runner:
             number -= len(source.readers)
         return f"offset {offset}"
 
+    def _drain(self, source: SourceState) -> None:
+        """Work off what a source that cannot rewind has taken in, as it would be lost."""
+        for partition, reader in enumerate(source.readers):
+            if source.ended[partition] or type(reader).stop is Reader.stop:
+                continue
+            reader.stop()
+            while isinstance(chunk := reader.read(self._options.batch_rows), Chunk):
+                self._accept(source, partition, chunk)
+
     def _finish(self) -> None:
         """End all streams, dead letters last, and complete the sinks."""
+        for source in self._sources:
+            if not source.rewinds:
+                self._drain(source)
         for source in self._sources:
             for partition, ended in enumerate(source.ended):
                 if not ended:

@@ -35,6 +35,8 @@ class AsyncFunction:
     timeout: int | None
     retries: int
     ordered: bool
+    optional: bool = True
+    """Whether it may return None, for no row."""
     settings: str | None = None
 
     @property
@@ -62,9 +64,17 @@ class _AsyncLogic(Logic):
             return Output([batch])
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-        gathered = Gathered(self._place.operator, self._spec.output, False, self._place.on_error)
+        gathered = Gathered(
+            self._place.operator,
+            self._spec.output,
+            False,
+            self._spec.optional,
+            self._place.on_error,
+        )
         events = events_of(visible(batch.rows), self._spec.input)
         for index, result in self._loop.run_until_complete(self._all(events)):
+            if isinstance(result, SystemExit):
+                raise result
             if isinstance(result, Exception):
                 gathered.fail(index, result)
             else:
@@ -109,6 +119,8 @@ class _AsyncLogic(Logic):
                     raise
                 found: Exception = RuntimeError("was cancelled")  # by something that it awaited
                 found.__cause__ = error
+            except SystemExit as error:
+                return error  # raised where no task is, as asyncio would tell it with a traceback
             except Exception as error:  # whatever the user's function raises
                 found = error
             if not left:

@@ -32,12 +32,29 @@ class Gathered:
     A call's results count only as a whole: a generator that raises half-way gives none.
     """
 
-    __slots__ = ("_event", "_many", "_on_error", "_operator", "failed", "made", "places")
+    __slots__ = (
+        "_event",
+        "_many",
+        "_on_error",
+        "_operator",
+        "_optional",
+        "failed",
+        "made",
+        "places",
+    )
 
-    def __init__(self, operator: str, event: type[Event] | None, many: bool, on_error: OnError):
+    def __init__(
+        self,
+        operator: str,
+        event: type[Event] | None,
+        many: bool,
+        optional: bool,
+        on_error: OnError,
+    ) -> None:
         self._operator: Final = operator
         self._event: Final = event
         self._many: Final = many
+        self._optional: Final = optional
         self._on_error: Final = on_error
         self.made: list[Event] = []
         self.places: list[int] = []
@@ -46,6 +63,8 @@ class Gathered:
     def take(self, place: int, result: object) -> None:
         """Take what call number `place` returned; raises what its generator raises."""
         if result is None:
+            if not self._optional:
+                raise TypeError("returned None, which its annotation does not allow (… | None)")
             return
         if self._many and isinstance(result, Iterable):
             made = list(result)

@@ -202,7 +202,10 @@ def _adds(step: Step) -> Callable[[pl.DataFrame], pl.DataFrame]:
 
 
 def _aligned(
-    call: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame, wanted: Schema, time: str | None
+    call: Callable[[pl.DataFrame], pl.DataFrame],
+    rows: pl.DataFrame,
+    wanted: Schema,
+    time: str | None,
 ) -> pl.DataFrame:
     """Call, and find for each row of the result the row it came from.
 

@@ -29,6 +29,8 @@ class RowFunction:
     output: type[Event] | None
     """None for a sink that is a function."""
     many: bool = False
+    optional: bool = True
+    """Whether it may return None, for no row."""
     settings: str | None = None
     """The parameter that takes the flow's settings."""
 
@@ -66,7 +68,7 @@ class _RowFunctionLogic(Logic):
 
     def _called(self, port: int, rows: pl.DataFrame, dead: list[DeadRow]) -> pl.DataFrame | None:
         spec, place = self._spec, self._place
-        gathered = Gathered(place.operator, spec.output, spec.many, place.on_error)
+        gathered = Gathered(place.operator, spec.output, spec.many, spec.optional, place.on_error)
         call, take = self._call, gathered.take
         for index, event in enumerate(events_of(visible(rows), spec.inputs[port])):
             try:

@@ -57,6 +57,8 @@ class Process:
     keys: tuple[str, ...]
     parameters: tuple[Parameter, ...] = ()
     many: bool = False
+    optional: bool = True
+    """Whether it may return None, for no row."""
     settings: str | None = None
     ttl: int | None = None
     """µs of event time after which the state of a key that had no row is forgotten."""
@@ -172,7 +174,7 @@ class _ProcessLogic(Logic):
 
     def _run(self, released: list[pl.DataFrame | None], due: int, output: Output) -> None:
         spec, place = self._spec, self._place
-        gathered = Gathered(place.operator, spec.output, spec.many, place.on_error)
+        gathered = Gathered(place.operator, spec.output, spec.many, spec.optional, place.on_error)
         made: list[_Call] = []
         wakeups, interleaved = self._wakeups, self._interleaved
         for call in self._rows(released):
