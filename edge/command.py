@@ -108,9 +108,11 @@ def run(
 
     Ctrl-C stops reading, works off what was read and completes the sinks; a second one aborts.
     """
+    from .collector import relax_collector
     from .overrides import settings_of
     from .running import Choices, run_graph
 
+    relax_collector()
     loaded, graph = _loaded(flow, show_traceback=show_traceback)
     with _failing_with(USAGE, show_traceback=show_traceback):
         values = settings_of(loaded.settings, settings or ())

@@ -36,6 +36,7 @@ from ..flows.operators.lookup import LookupJoin
 from ..flows.operators.window import WindowAggregate
 from ..flows.stages import partitions
 from ..flows.windows import WholeWindow
+from .collector import relax_collector
 from .flowfile import load_flow
 from .traces import told
 
@@ -319,6 +320,7 @@ def _work(connection: Connection, reference: str, options: Options) -> None:
     """Serve one worker's share of the keyed operators until nobody asks any more."""
     import signal
 
+    relax_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process drains and ends us
     try:
         graph = load_flow(reference).graph()
