@@ -147,12 +147,14 @@ def by_rows(run: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame) -> 
     """Run what works row by row so that its result does not depend on how many rows there are.
 
     polars divides a column by a constant through the constant's reciprocal, except in a frame of
-    one row, where it divides: the last bit may differ. So one row is run as two; and a frame of
-    several chunks is made one, as polars runs each chunk like a frame of its own.
+    one row, where it divides: the last bit may differ. So one row is run as two; a frame of
+    several chunks is made one, as polars runs each chunk like a frame of its own; and so is a
+    column that polars keeps as one value and a count, which two equal rows become.
     """
+    columns = rows.get_columns()
     if rows.height != 1:
-        return run(rows.rechunk())
-    made = run(rows.clone().extend(rows))
+        return run(pl.DataFrame(columns).rechunk())
+    made = run(pl.DataFrame([pl.concat([column, column], rechunk=True) for column in columns]))
     if made.height % 2:
         raise ValueError(f"gives {made.height} rows for two equal rows; each must count by itself")
     return made[: made.height // 2]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import polars as pl
-
 from .draft import Draft
 from .event import Event
 from .flow import Declaration
@@ -16,7 +14,7 @@ from .operators.asynchronous import AsyncFunction
 from .operators.columns import Columns, Step
 from .operators.function import RowFunction
 from .operators.process import Parameter, Process
-from .schema import Schema, differences, schema_of
+from .schema import Schema, conforming, differences, schema_of
 from .signature import Signature
 
 __all__ = ["row_function"]
@@ -174,8 +172,8 @@ def _narrowed(draft: Draft, made: Loaded, event: type[Event]) -> Edge:
     wanted = schema_of(event)
     if made.schema.columns == wanted.columns:
         return made.edge
-    columns = tuple(pl.col(name).cast(dtype) for name, dtype in wanted.columns)
-    return draft.add(Columns((Step("select", columns),)), [made.edge], wanted)
+    step = Step("select", conforming(made.schema, wanted))
+    return draft.add(Columns((step,)), [made.edge], wanted)
 
 
 def _parameter(injected: Any) -> Parameter:

@@ -17,7 +17,7 @@ from .memo import once_per_class
 if TYPE_CHECKING:
     from .event import Event
 
-__all__ = ["Schema", "conform", "differences", "lossless", "schema_of", "spelled"]
+__all__ = ["Schema", "conform", "conforming", "differences", "lossless", "schema_of", "spelled"]
 
 
 @once_per_class
@@ -189,6 +189,14 @@ def differences(found: Schema, wanted: Schema) -> list[str]:
             f"column '{name}' is {have}, {target} wants {dtype}; {_cast_advice(name, have, dtype)}"
         )
     return messages
+
+
+def conforming(found: Schema, wanted: Schema) -> tuple[pl.Expr, ...]:
+    """Return the expressions that give a stream the wanted columns; there are no `differences`."""
+    return tuple(
+        pl.col(name) if found.dtype(name) == dtype else pl.col(name).cast(dtype)
+        for name, dtype in wanted.columns
+    )
 
 
 def conform(frame: pl.DataFrame, target: Schema) -> pl.DataFrame:

@@ -170,7 +170,7 @@ def _written(function: Callable[..., Any]) -> Callable[..., Any]:
         function = function.func
     if inspect.isroutine(function) or inspect.isclass(function):
         return function
-    return type(function).__call__  # type: ignore[operator, no-any-return]
+    return type(function).__call__
 
 
 def _is_asynchronous(function: Callable[..., Any]) -> bool:

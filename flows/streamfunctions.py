@@ -15,7 +15,7 @@ from .event import Event
 from .flow import Declaration
 from .loaded import Loaded, Wrong
 from .operators.columns import BatchFunction, Columns, Step
-from .schema import Schema, differences, schema_of
+from .schema import Schema, conforming, differences, schema_of
 from .signature import Signature
 from .stream import Keyed, Stream, Windowed
 
@@ -171,7 +171,7 @@ def _conformed(
         edge = draft.rename(stream._edge, declaration.name)
         draft.reschema(edge, wanted)
     else:
-        columns = tuple(pl.col(name).cast(dtype) for name, dtype in wanted.columns)
-        spec = Columns((Step("select", columns),), upsert=found.key is not None)
+        step = Step("select", conforming(found, wanted))
+        spec = Columns((step,), upsert=found.key is not None)
         edge = draft.add(spec, [stream._edge], wanted, name=declaration.name)
     return Loaded(edge, wanted, event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,7 +23,7 @@ from ..batch import (
     visible,
 )
 from ..errors import RowError, SchemaError
-from ..expressions import uses_selector
+from ..expressions import output_name, uses_selector
 from ..graph import OnError, Place
 from ..schema import Schema
 from .calls import reason_of
@@ -57,7 +58,10 @@ class Columns:
         return ", ".join(step.kind for step in self.steps)
 
     def build(self, place: Place) -> Logic:
-        return _RowWise(place, _plan(self.steps, self.upsert))
+        time = place.schema.event_time if place.schema.key is None else None
+        if time is not None and not _makes(self.steps, time):
+            time = None
+        return _RowWise(place, _plan(self.steps, self.upsert), time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +81,24 @@ class BatchFunction:
         def run(rows: pl.DataFrame) -> pl.DataFrame:
             return by_rows(lambda some: _aligned(self.call, some, place.schema, time), rows)
 
-        return _RowWise(place, run)
+        return _RowWise(place, run, place.schema.event_time)
 
 
 class _RowWise(Logic):
-    """Runs a row-wise function; a row that it fails on becomes a dead letter."""
+    """Runs a row-wise function; a row that it fails on becomes a dead letter.
+
+    So does one whose event time `time`, if it is made anew, comes out null.
+    """
 
     __slots__ = ("_on_error", "_operator", "_run", "_time")
 
-    def __init__(self, place: Place, run: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    def __init__(
+        self, place: Place, run: Callable[[pl.DataFrame], pl.DataFrame], time: str | None
+    ) -> None:
         self._operator = place.operator
         self._on_error: OnError = place.on_error
         self._run = run
-        self._time = place.schema.event_time if place.schema.key is None else None
+        self._time = time
 
     def receive(self, port: int, batch: Batch) -> Output:
         if batch.rows is None:
@@ -121,6 +130,17 @@ class _RowWise(Logic):
             return []
 
 
+def _makes(steps: Sequence[Step], column: str) -> bool:
+    """Whether a step makes a column anew, and does not only hand it on."""
+    return any(
+        output_name(expression) == column and not expression.meta.is_column()
+        for step in steps
+        if step.kind != "filter"
+        for expression in step.expressions
+        if not uses_selector(expression)
+    ) or any(uses_selector(e) for step in steps for e in step.expressions)
+
+
 def _plan(steps: Sequence[Step], upsert: bool) -> Callable[[pl.DataFrame], pl.DataFrame]:
     kept = (DELETED, *HIDDEN) if upsert else HIDDEN
     if upsert or any(uses_selector(e) for step in steps for e in step.expressions):
@@ -129,13 +149,29 @@ def _plan(steps: Sequence[Step], upsert: bool) -> Callable[[pl.DataFrame], pl.Da
     # A filter is a query of its own: with others in one, polars would run them on the rows that
     # are left, chunk by chunk, and a chunk may be a single row (see `by_rows`).
     queries = [
-        _query(tuple(group), kept) for _, group in groupby(steps, lambda s: s.kind == "filter")
+        _filter(tuple(group)) if filters else _query(tuple(group), kept)
+        for filters, group in groupby(steps, lambda s: s.kind == "filter")
     ]
+
+    adds = any(step.kind == "with_columns" for step in steps)
 
     def run(rows: pl.DataFrame) -> pl.DataFrame:
         for query in queries:
-            rows = by_rows(query, rows)
-        return _hidden_last(rows, kept)
+            rows = query(rows)
+        return _hidden_last(rows, kept) if adds else rows
+
+    return run
+
+
+def _filter(steps: tuple[Step, ...]) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    predicates = [predicate for step in steps for predicate in step.expressions]
+    every = predicates[0] if len(predicates) == 1 else pl.all_horizontal(predicates)
+
+    def run(rows: pl.DataFrame) -> pl.DataFrame:
+        if rows.height != 1:
+            return rows.rechunk().filter(every)
+        kept = rows.clone().extend(rows).select(every).item(0, 0)  # as two, see `by_rows`
+        return rows if kept else rows.clear()
 
     return run
 
@@ -143,24 +179,19 @@ def _plan(steps: Sequence[Step], upsert: bool) -> Callable[[pl.DataFrame], pl.Da
 def _query(
     steps: tuple[Step, ...], kept: tuple[str, ...]
 ) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    if len(steps) == 1:
-        return lambda rows: _done(steps[0], rows, kept)
-    if steps[0].kind == "filter":
-        predicates = [predicate for step in steps for predicate in step.expressions]
-        return lambda rows: rows.filter(*predicates)
-
     def run(rows: pl.DataFrame) -> pl.DataFrame:
         query = rows.lazy()
         for step in steps:
             query = _done(step, query, kept)
         return query.collect()
 
-    return run
+    once: Callable[[pl.DataFrame], pl.DataFrame] = run
+    if len(steps) == 1:
+        once = functools.partial(_done, steps[0], kept=kept)
+    return functools.partial(by_rows, once)
 
 
 def _done(step: Step, rows: Rows, kept: tuple[str, ...]) -> Rows:
-    if step.kind == "filter":
-        return rows.filter(*step.expressions)
     if step.kind == "select":
         return rows.select(*step.expressions, *kept)
     return rows.with_columns(*step.expressions)
@@ -209,14 +240,13 @@ def _aligned(
 ) -> pl.DataFrame:
     """Call, and find for each row of the result the row it came from.
 
-    A function that keeps the number of rows, and their event times, keeps the rows. Any other is
-    called again with the rows numbered; and if it gives something else then, or loses the numbers,
-    row by row: as it promises that rows are independent, the result is the same.
+    A function that keeps the number of rows, and the columns that it passes on, keeps the rows.
+    Any other is called again with the rows numbered; and if it gives something else then, or loses
+    the numbers, row by row: as it promises that rows are independent, the result is the same.
     """
     seen, hidden = visible(rows), rows.select(WATERMARK, ORIGIN)
     made = call(seen)
-    kept = time is None or (time in made.columns and made[time].equals(seen[time]))
-    if made.height == rows.height and kept:
+    if made.height == rows.height and (time is None or _passed_on(time, seen, made)):
         return _promised(made, wanted).hstack(hidden)
     places = _places(call, seen, made)
     if places is None:
@@ -226,6 +256,12 @@ def _aligned(
         )
         made = pl.concat([_promised(part, wanted) for part in parts])
     return _promised(made, wanted).hstack(hidden[places])
+
+
+def _passed_on(time: str, seen: pl.DataFrame, made: pl.DataFrame) -> bool:
+    """Whether the event time, and all other columns that have kept their type, are as they were."""
+    same = [name for name in seen.columns if made.schema.get(name) == seen.schema[name]]
+    return time in same and made.select(same).equals(seen.select(same))
 
 
 def _places(
