@@ -154,7 +154,7 @@ def by_rows(run: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame) -> 
     columns = rows.get_columns()
     if rows.height != 1:
         return run(pl.DataFrame(columns).rechunk())
-    made = run(pl.DataFrame([pl.concat([column, column], rechunk=True) for column in columns]))
+    made = run(pl.DataFrame([column.clone().extend(column) for column in columns]).rechunk())
     if made.height % 2:
         raise ValueError(f"gives {made.height} rows for two equal rows; each must count by itself")
     return made[: made.height // 2]

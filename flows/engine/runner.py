@@ -16,7 +16,6 @@ from ..connector import Chunk, Reader, Signal, Sink, SinkContext, Source, Source
 from ..errors import FlowError, Problem
 from ..generated import GeneratedSource
 from ..graph import DEAD_LETTER, Edge, Graph, Node, SinkSpec, SourceSpec
-from ..merge import Merge
 from .executor import Executor, Local
 from .intake import Intake
 from .options import BATCH_ROWS, Options
@@ -56,7 +55,6 @@ class Runner:
         self._writers: dict[str, Writer] = {}
         self._written: dict[str, int] = {}
         self._columns: dict[str, list[str]] = {}
-        self._merges: dict[str, Merge] = {}
         self._dead_edges = {
             graph.node(edge.node).operator: edge
             for node in graph.nodes
@@ -293,14 +291,14 @@ class Runner:
 
     def _follow(self) -> None:
         """Let sources that are silent altogether go along with the others."""
-        silent = [s for s in self._sources if s.silent()]
-        if not silent:
-            return
-        others = [s.intake.watermark for s in self._sources if s.intake.timed and s not in silent]
-        lowest = min((w for w in others if w < END), default=START)
-        for source in silent:
-            if source.intake.timed and source.intake.watermark < lowest:
-                self._take(source, source.intake.follow(lowest))
+        timed = [s for s in self._sources if s.intake.timed]
+        silent = [s for s in timed if s.silent()]
+        if silent:
+            others = [s.intake.watermark for s in timed if not s.silent()]
+            lowest = min((w for w in others if w < END), default=START)
+            for source in silent:
+                if source.intake.watermark < lowest:
+                    self._take(source, source.intake.follow(lowest))
 
     def _wait(self) -> None:
         for writer in self._writers.values():

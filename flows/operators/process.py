@@ -280,7 +280,7 @@ class _ProcessLogic(Logic):
             if state.changed:
                 by_key[key] = state.value_
         for alarm in self._alarms.values():
-            if alarm.timer.changed and not silent:
+            if alarm.timer.changed and not (silent and alarm.timer.at):
                 self._set(call, alarm)
         if result is not None:
             gathered.take(len(made), result)
