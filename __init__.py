@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from headwater.flows.aggregates import Aggregate, approx_quantile
     from headwater.flows.connector import Sink, Source
+    from headwater.flows.declaration import DeadLetter, Operator
     from headwater.flows.errors import (
         ConnectorError,
         ExpressionError,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from headwater.flows.event import Event, EventTime, Field, Site, Unit, Width, Zone
-    from headwater.flows.flow import DeadLetter, Flow, Operator
+    from headwater.flows.flow import Flow
     from headwater.flows.keyed import Fired, State, Timer
     from headwater.flows.settings import Settings
     from headwater.flows.stream import Keyed, Stream
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Aggregate": "headwater.flows.aggregates",
     "ConnectorError": "headwater.flows.errors",
-    "DeadLetter": "headwater.flows.flow",
+    "DeadLetter": "headwater.flows.declaration",
     "Event": "headwater.flows.event",
     "EventTime": "headwater.flows.event",
     "ExpressionError": "headwater.flows.errors",
@@ -47,7 +48,7 @@ _HOMES = {
     "FlowError": "headwater.flows.errors",
     "HeadwaterError": "headwater.flows.errors",
     "Keyed": "headwater.flows.stream",
-    "Operator": "headwater.flows.flow",
+    "Operator": "headwater.flows.declaration",
     "Problem": "headwater.flows.errors",
     "RowError": "headwater.flows.errors",
     "SchemaError": "headwater.flows.errors",

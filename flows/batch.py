@@ -38,6 +38,7 @@ __all__ = [
     "DeadRow",
     "Logic",
     "Output",
+    "as_several",
     "by_rows",
     "concatenated",
     "hide",
@@ -143,18 +144,28 @@ def origins(partition: int, offsets: pl.Series) -> pl.Series:
     return (offsets + (partition << _OFFSET_BITS)).alias(ORIGIN)
 
 
-def by_rows(run: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame) -> pl.DataFrame:
-    """Run what works row by row so that its result does not depend on how many rows there are.
+def as_several(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows in the one form in which polars computes the same for a row in any company.
 
     polars divides a column by a constant through the constant's reciprocal, except in a frame of
-    one row, where it divides: the last bit may differ. So one row is run as two; a frame of
+    one row, where it divides: the last bit may differ. So one row is given as two; a frame of
     several chunks is made one, as polars runs each chunk like a frame of its own; and so is a
     column that polars keeps as one value and a count, which two equal rows become.
     """
     columns = rows.get_columns()
+    if rows.height == 1:
+        columns = [column.clone().extend(column) for column in columns]
+    return pl.DataFrame(columns).rechunk()
+
+
+def by_rows(run: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame) -> pl.DataFrame:
+    """Run what works row by row so that its result does not depend on how many rows there are.
+
+    Raises ValueError if it gives an odd number of rows for one that is given twice.
+    """
+    made = run(as_several(rows))
     if rows.height != 1:
-        return run(pl.DataFrame(columns).rechunk())
-    made = run(pl.DataFrame([column.clone().extend(column) for column in columns]).rechunk())
+        return made
     if made.height % 2:
         raise ValueError(f"gives {made.height} rows for two equal rows; each must count by itself")
     return made[: made.height // 2]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .declaration import Declaration
 from .draft import Draft
-from .flow import Declaration
 from .graph import SinkSpec, SourceSpec
 from .loaded import Loaded, Wrong
 from .rowfunctions import row_function

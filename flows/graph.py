@@ -184,4 +184,4 @@ def _dead_letter_schema() -> Schema:
 
 
 DEAD_LETTER = _dead_letter_schema()
-"""What `.dead` carries; `headwater.flows.flow.DeadLetter` is its event."""
+"""What `.dead` carries; `headwater.flows.declaration.DeadLetter` is its event."""

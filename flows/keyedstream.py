@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
 import polars as pl
 
@@ -30,6 +30,7 @@ Aggregated = pl.Expr | Aggregate[Any]
 class Keyed(Generic[T]):
     """A stream grouped by key: only what works on each key for itself."""
 
+    __form__: ClassVar = "keyed"  # how `signature` knows it in an annotation
     __slots__ = ("_keys", "_stream")
 
     def __init__(self, stream: Stream[T], keys: tuple[str, ...]) -> None:

@@ -7,12 +7,12 @@ operator whose input could not be made is passed over, as its own errors would o
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import Any, Final, get_args
 
+from .declaration import DeadLetter, Declaration, Declared, Operator, Options, SideOutput
 from .draft import Draft
 from .endpoints import sink_function, source_function
 from .errors import FlowError, HeadwaterError, Problem
-from .flow import DeadLetter, Declaration, Operator, Options, SideOutput
 from .graph import DEAD_LETTER, Edge, Graph, OnError, SinkSpec, Tier
 from .loaded import Loaded, Wrong
 from .operators.columns import BatchFunction, Columns
@@ -23,9 +23,6 @@ from .signature import Signature, SignatureError, read_signature
 from .stages import fused, placed
 from .streamfunctions import batch_function, stream_function
 
-if TYPE_CHECKING:
-    from .flow import Flow
-
 __all__ = ["load"]
 
 _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
@@ -35,7 +32,7 @@ _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
 }
 
 
-def load(flow: Flow) -> Graph:
+def load(flow: Declared) -> Graph:
     """Return the graph of a flow; raises `FlowError` with every problem found."""
     loader = _Loader(flow)
     for declaration in flow.declarations:
@@ -71,10 +68,10 @@ def _located(problem: Problem, places: dict[str, tuple[str, int]]) -> Problem:
 
 
 class _Loader:
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Declared) -> None:
         self.flow = flow
         self.draft = Draft()
-        self.problems: list[Problem] = [*flow.problems, *flow.unapplied]
+        self.problems: list[Problem] = [*flow.problems]
         self.made: dict[str, Loaded | None] = {}
 
     def load(self, declaration: Declaration) -> None:
@@ -127,7 +124,7 @@ class _Loader:
             operator = upstream.operator if isinstance(upstream, SideOutput) else upstream
             if not isinstance(operator, Operator):
                 raise Wrong(_not_an_operator(upstream))
-            if operator.flow is not self.flow:
+            if operator.flow is not self.flow.owner:
                 raise Wrong(f"reads {operator.name} of another flow, {operator.flow.name}")
             made = self.made.get(operator.name)
             if made is None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from .event import Event
+from typing import Any, Protocol, TypeVar
 
 __all__ = ["once_per_class"]
 
 T = TypeVar("T")
 
 
-def once_per_class(build: Callable[[type[Event]], T]) -> Callable[[type[Event]], T]:
+class _Remembering(Protocol):
+    """A class that has a memo of its own."""
+
+    __event_memo__: dict[Any, Any]
+
+
+C = TypeVar("C", bound=_Remembering)
+
+
+def once_per_class(build: Callable[[C], T]) -> Callable[[C], T]:
     """Keep what `build` makes of an event class for as long as the class lives."""
 
-    def kept(cls: type[Event]) -> T:
+    def kept(cls: C) -> T:
         memo = cls.__event_memo__
         if build not in memo:
             memo[build] = build(cls)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .declaration import Declaration
 from .draft import Draft
 from .event import Event
-from .flow import Declaration
 from .graph import Edge, Spec
 from .loaded import Loaded, Wrong
 from .operators.asynchronous import AsyncFunction

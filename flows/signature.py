@@ -236,10 +236,8 @@ def _nothing() -> None:
 
 
 def _input(name: str, annotation: Any) -> tuple[Kind, list[type[Event] | None], bool]:
-    from .stream import Keyed, Stream
-
     origin = get_origin(annotation) or annotation
-    if origin is Stream:
+    if _form(origin) == "stream":
         arguments = get_args(annotation)
         if arguments and not _is_event(arguments[0]) and arguments[0] is not Any:
             if not isinstance(arguments[0], typing.TypeVar):
@@ -247,7 +245,7 @@ def _input(name: str, annotation: Any) -> tuple[Kind, list[type[Event] | None], 
             return "stream", [None], False
         event = arguments[0] if arguments and _is_event(arguments[0]) else None
         return "stream", [event], False
-    if origin is Keyed:
+    if _form(origin) == "keyed":
         raise SignatureError("is Keyed; take hw.Stream[…] and call .key_by(…) inside", name)
     if annotation is pl.DataFrame:
         return "frame", [None], False
@@ -266,13 +264,16 @@ def _input(name: str, annotation: Any) -> tuple[Kind, list[type[Event] | None], 
     )
 
 
+def _form(annotation: Any) -> str | None:
+    """Return "stream" or "keyed" for the classes that say so of themselves."""
+    return getattr(annotation, "__form__", None) if isinstance(annotation, type) else None
+
+
 def _spelled(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _returned(annotation: Any, kind: Kind) -> Returned:
-    from .stream import Stream
-
     if annotation is inspect.Parameter.empty:
         raise SignatureError(
             "has no return annotation; say what comes out: -> hw.Source[…], -> hw.Stream[…], "
@@ -281,7 +282,7 @@ def _returned(annotation: Any, kind: Kind) -> Returned:
     if annotation is None or annotation is type(None):
         return Returned("none")
     origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
-    if origin is Stream:
+    if _form(origin) == "stream":
         event = arguments[0] if arguments and _is_event(arguments[0]) else None
         return Returned("stream", event)
     if isinstance(origin, type) and issubclass(origin, Source):

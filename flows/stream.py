@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Literal, NoReturn, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NoReturn, TypeVar
 
 import polars as pl
 
@@ -41,6 +41,7 @@ JoinHow = Literal["inner", "left", "full"]
 class Stream(Generic[T]):
     """A stream of rows of the event T, to be transformed by columns."""
 
+    __form__: ClassVar = "stream"  # how `signature` knows it in an annotation
     __slots__ = ("_draft", "_edge", "schema")
 
     def __init__(self, draft: Draft, edge: Edge, schema: Schema) -> None:

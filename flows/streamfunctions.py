@@ -9,10 +9,10 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from .declaration import Declaration
 from .draft import Draft
 from .errors import HeadwaterError
 from .event import Event
-from .flow import Declaration
 from .loaded import Loaded, Wrong
 from .operators.columns import BatchFunction, Columns, Step
 from .schema import Schema, conforming, differences, schema_of

@@ -382,9 +382,8 @@ class Runner:
         for edge in self._dead_edges.values():
             self._deliver(self._executor.feed(edge, Batch(None, END)))
             self._deliver(self._executor.settle())
-        while self._writers:
-            name = next(iter(self._writers))
-            self._writers[name].close()
+        for name, writer in list(self._writers.items()):
+            writer.close()
             del self._writers[name]
 
     def _abort(self, error: BaseException) -> None:

@@ -19,6 +19,7 @@ from ..batch import (
     DeadRow,
     Logic,
     Output,
+    as_several,
     by_rows,
     visible,
 )
@@ -168,10 +169,10 @@ def _filter(steps: tuple[Step, ...]) -> Callable[[pl.DataFrame], pl.DataFrame]:
     every = predicates[0] if len(predicates) == 1 else pl.all_horizontal(predicates)
 
     def run(rows: pl.DataFrame) -> pl.DataFrame:
+        several = as_several(rows)
         if rows.height != 1:
-            return rows.rechunk().filter(every)
-        kept = rows.clone().extend(rows).select(every).item(0, 0)  # as two, see `by_rows`
-        return rows if kept else rows.clear()
+            return several.filter(every)
+        return rows if several.select(every).item(0, 0) else rows.clear()
 
     return run
 
