@@ -17,7 +17,7 @@ merge to the same order however the rows were cut into batches or keys into shar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -39,7 +39,6 @@ __all__ = [
     "Logic",
     "Output",
     "as_several",
-    "by_rows",
     "concatenated",
     "hide",
     "origin_of",
@@ -144,31 +143,16 @@ def origins(partition: int, offsets: pl.Series) -> pl.Series:
     return (offsets + (partition << _OFFSET_BITS)).alias(ORIGIN)
 
 
-def as_several(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return rows in the one form in which polars computes the same for a row in any company.
+def as_several(rows: pl.DataFrame, names: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return rows (of them, the columns `names`) in one form, whatever they come from.
 
-    polars divides a column by a constant through the constant's reciprocal, except in a frame of
-    one row, where it divides: the last bit may differ. So one row is given as two; a frame of
-    several chunks is made one, as polars runs each chunk like a frame of its own; and so is a
-    column that polars keeps as one value and a count, which two equal rows become.
+    One row is given as two, chunks are made one, and a column that polars keeps as one value and
+    a count is written out. `operators.rowwise` says what for.
     """
-    columns = rows.get_columns()
+    columns = rows.get_columns() if names is None else [rows.get_column(name) for name in names]
     if rows.height == 1:
         columns = [column.clone().extend(column) for column in columns]
     return pl.DataFrame(columns).rechunk()
-
-
-def by_rows(run: Callable[[pl.DataFrame], pl.DataFrame], rows: pl.DataFrame) -> pl.DataFrame:
-    """Run what works row by row so that its result does not depend on how many rows there are.
-
-    Raises ValueError if it gives an odd number of rows for one that is given twice.
-    """
-    made = run(as_several(rows))
-    if rows.height != 1:
-        return made
-    if made.height % 2:
-        raise ValueError(f"gives {made.height} rows for two equal rows; each must count by itself")
-    return made[: made.height // 2]
 
 
 def concatenated(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:

@@ -28,6 +28,7 @@ __all__ = [
     "split_node",
     "tree_of",
     "uses_selector",
+    "without_company",
 ]
 
 Tree: TypeAlias = Any
@@ -153,6 +154,14 @@ _AGGREGATES = _names(
         "StringExpr": "ConcatVertical",
     }
 )
+_PLAIN_OPERATIONS = frozenset(
+    {"Plus", "Minus", "Multiply", "Eq", "NotEq", "Lt", "LtEq", "Gt", "GtEq", "EqValidity"}
+    | {"NotEqValidity", "And", "Or", "Xor", "LogicalAnd", "LogicalOr"}
+)
+_PLAIN = frozenset(
+    {"Abs", "AsStruct", "Ceil", "Clip", "Coalesce", "FillNull", "Floor", "Negate", "Round"}
+)
+_PLAIN_GROUPS = frozenset({"Boolean", "StringExpr"})
 _PYTHON = (
     "it calls a Python function, which cannot be checked or shipped; "
     "write a row function (`@flow.operator` on an event class) or map the stream instead"
@@ -189,6 +198,33 @@ def expression_of(tree: Tree) -> pl.Expr | None:
 def check_row_wise(expr: pl.Expr) -> None:
     """Raise `ExpressionError`, naming the offending call, unless every node looks at one row."""
     _check(tree_of(expr), inside_list=False)
+
+
+def without_company(expr: pl.Expr) -> bool:
+    """Whether polars surely computes the same for a row alone as for a row among others.
+
+    It does for what is listed here: it neither divides nor takes powers by a constant.
+    """
+    return _plain(tree_of(expr))
+
+
+def _plain(tree: Tree) -> bool:
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        name, payload = split_node(node)
+        if name == "BinaryExpr" and payload["op"] not in _PLAIN_OPERATIONS:
+            return False
+        if name == "Function":
+            function = function_of(payload["function"])[0]
+            if function not in _PLAIN and function.partition(".")[0] not in _PLAIN_GROUPS:
+                return False
+            stack.extend(payload["input"])
+        elif name in ("BinaryExpr", "Alias", "Cast", "Ternary"):
+            stack.extend(_CHILDREN[name](payload))
+        elif name not in ("Column", "Literal"):
+            return False
+    return True
 
 
 def columns_of(expr: pl.Expr) -> frozenset[str]:

@@ -73,8 +73,8 @@ def bits(rows: list[dict[str, Any]]) -> list[Any]:
     ]
 
 
-def applied(frame: Any, chosen: list[tuple[bool, pl.Expr, pl.Expr]]) -> Any:
-    for number, (is_filter, predicate, column) in enumerate(chosen):
+def applied(frame: Any, chosen: list[tuple[bool, pl.Expr, pl.Expr]], first: int = 0) -> Any:
+    for number, (is_filter, predicate, column) in enumerate(chosen, first):
         if is_filter:
             frame = frame.filter(predicate)
         else:
@@ -107,8 +107,8 @@ def test_a_chain_gives_what_polars_gives_on_the_whole(
     # With company that every filter keeps, so that the oracle never works on a frame of one row.
     company = [{"at": at(i), "x": 2.5 + i / 10, "n": 1, "s": "a"} for i in range(3)]
     frame = pl.DataFrame([*rows, *company], schema=schema, orient="row").with_row_index("row")
-    for step in chosen:
-        frame = applied(frame, [step]).rechunk()
+    for number, step in enumerate(chosen):
+        frame = applied(frame, [step], number).rechunk()
     whole = frame.filter(pl.col("row") < len(rows)).drop("row")
     assert bits(whole.to_dicts()) == bits(kept.rows)
 

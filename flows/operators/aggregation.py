@@ -13,10 +13,11 @@ import polars as pl
 import pyarrow as pa
 
 from ..aggregates import Part
-from ..batch import HIDDEN, by_rows
+from ..batch import HIDDEN
 from ..decompose import Buffered, Incremental
 from .folds import SLOT, Fold, fold_for, running_fold_for
 from .ordered import GROUP, canonical
+from .rowwise import RowWise
 
 __all__ = ["Aggregation", "RunningAggregation"]
 
@@ -27,8 +28,8 @@ class _Slots:
     __slots__ = ("_capacity", "_finish", "_folds", "_free", "_inputs", "_size")
 
     def __init__(self, finish: list[pl.Expr], inputs: list[pl.Expr], folds: list[Fold]) -> None:
-        self._finish = finish
-        self._inputs = inputs
+        self._finish = RowWise(finish)
+        self._inputs = RowWise(inputs) if inputs else None
         self._folds = folds
         self._free: list[int] = []
         self._size = 0
@@ -63,9 +64,9 @@ class _Slots:
 
     def _columns(self, rows: pl.DataFrame) -> list[pl.Series | None]:
         """Return what each fold takes of the rows; None where it counts them."""
-        if not self._inputs:
+        if self._inputs is None:
             return [None] * len(self._folds)
-        found = by_rows(lambda frame: frame.with_columns(self._inputs), rows)
+        found = rows.with_columns(self._inputs.over(rows))
         return [_column(found, name) for name in _names(len(self._folds))]
 
 
@@ -108,7 +109,7 @@ class Aggregation(_Slots):
         if self._buffered:
             evaluated = self._evaluated(frame[SLOT])
             frame = frame.join(evaluated, on=SLOT, how="left", maintain_order="left")
-        return by_rows(lambda found: found.select(self._finish), frame)
+        return frame.select(self._finish.over(frame))
 
     def release(self, slots: Sequence[int]) -> None:
         """Give slots back, with the rows kept for them."""
@@ -126,7 +127,7 @@ class Aggregation(_Slots):
         else:
             rows = canonical(rows, [SLOT, self._time])
         rows = rows.drop(*HIDDEN, GROUP, strict=False)
-        if rows.height and rows[SLOT][0] == rows[SLOT][-1]:  # as two groups: see `by_rows`
+        if rows.height and rows[SLOT][0] == rows[SLOT][-1]:  # as two groups: see `rowwise`
             rows = pl.concat([rows, rows.with_columns(pl.lit(-1, pl.Int64).alias(SLOT))])
         return rows.rechunk().group_by(SLOT, maintain_order=True).agg(self._buffered)
 
@@ -146,7 +147,7 @@ class RunningAggregation(_Slots):
         found = [fold.running(slots, values) for fold, values in folded]
         named = zip(_names(len(found)), found, strict=True)
         frame = pl.DataFrame([column.alias(name) for name, column in named])
-        return by_rows(lambda found: found.select(self._finish), frame)
+        return frame.select(self._finish.over(frame))
 
 
 def _column(rows: pl.DataFrame, name: str) -> pl.Series | None:

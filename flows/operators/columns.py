@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Literal, TypeVar
 
 import polars as pl
@@ -19,8 +17,6 @@ from ..batch import (
     DeadRow,
     Logic,
     Output,
-    as_several,
-    by_rows,
     visible,
 )
 from ..errors import RowError, SchemaError
@@ -29,6 +25,7 @@ from ..graph import OnError, Place
 from ..schema import Schema
 from .calls import reason_of
 from .dead import dead_rows
+from .rowwise import RowWise, by_rows
 
 __all__ = ["BatchFunction", "Columns", "Step"]
 
@@ -147,55 +144,29 @@ def _plan(steps: Sequence[Step], upsert: bool) -> Callable[[pl.DataFrame], pl.Da
     if upsert or any(uses_selector(e) for step in steps for e in step.expressions):
         return lambda rows: _one_by_one(steps, rows, kept)
 
-    # A filter is a query of its own: with others in one, polars would run them on the rows that
-    # are left, chunk by chunk, and a chunk may be a single row (see `by_rows`).
-    queries = [
-        _filter(tuple(group)) if filters else _query(tuple(group), kept)
-        for filters, group in groupby(steps, lambda s: s.kind == "filter")
-    ]
-
+    each = [_one(step, kept) for step in steps]
     adds = any(step.kind == "with_columns" for step in steps)
 
     def run(rows: pl.DataFrame) -> pl.DataFrame:
-        for query in queries:
-            rows = query(rows)
+        for once in each:
+            rows = once(rows)
         return _hidden_last(rows, kept) if adds else rows
 
     return run
 
 
-def _filter(steps: tuple[Step, ...]) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    predicates = [predicate for step in steps for predicate in step.expressions]
-    every = predicates[0] if len(predicates) == 1 else pl.all_horizontal(predicates)
-
-    def run(rows: pl.DataFrame) -> pl.DataFrame:
-        several = as_several(rows)
-        if rows.height != 1:
-            return several.filter(every)
-        return rows if several.select(every).item(0, 0) else rows.clear()
-
-    return run
-
-
-def _query(
-    steps: tuple[Step, ...], kept: tuple[str, ...]
-) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    def run(rows: pl.DataFrame) -> pl.DataFrame:
-        query = rows.lazy()
-        for step in steps:
-            query = _done(step, query, kept)
-        return query.collect()
-
-    once: Callable[[pl.DataFrame], pl.DataFrame] = run
-    if len(steps) == 1:
-        once = functools.partial(_done, steps[0], kept=kept)
-    return functools.partial(by_rows, once)
-
-
-def _done(step: Step, rows: Rows, kept: tuple[str, ...]) -> Rows:
+def _one(step: Step, kept: tuple[str, ...]) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Return a step over frames with hidden columns; no expression has a selector."""
+    if step.kind == "filter":
+        every = step.expressions[0]
+        if len(step.expressions) > 1:
+            every = pl.all_horizontal(step.expressions)
+        predicate = RowWise([every])
+        return lambda rows: rows.filter(*predicate.over(rows))
+    made = RowWise(step.expressions)
     if step.kind == "select":
-        return rows.select(*step.expressions, *kept)
-    return rows.with_columns(*step.expressions)
+        return lambda rows: rows.select(*made.over(rows), *kept)
+    return lambda rows: rows.with_columns(*made.over(rows))
 
 
 def _hidden_last(rows: pl.DataFrame, kept: tuple[str, ...]) -> pl.DataFrame:

@@ -1,0 +1,63 @@
+"""Evaluates expressions so that what a row gives does not depend on the rows beside it.
+
+Most expressions are so by themselves. Those that divide, or take powers, by a constant are not:
+polars multiplies by the constant's reciprocal, except in a frame or chunk of one row or in a
+column that it keeps as one value and a count, where it divides: the last bit may differ. They are
+evaluated over rows in one form; see `as_several`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import polars as pl
+
+from ..batch import as_several
+from ..expressions import columns_of, uses_selector, without_company
+
+__all__ = ["RowWise", "by_rows"]
+
+
+def by_rows(
+    run: Callable[[pl.DataFrame], pl.DataFrame],
+    rows: pl.DataFrame,
+    names: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Run what works row by row over rows (of them, the columns `names`) in that one form.
+
+    Raises ValueError if it gives an odd number of rows for one that is given twice.
+    """
+    made = run(as_several(rows, names))
+    if rows.height != 1:
+        return made
+    if made.height % 2:
+        raise ValueError(f"gives {made.height} rows for two equal rows; each must count by itself")
+    return made[: made.height // 2]
+
+
+class RowWise:
+    """Row-wise expressions without selectors, as arguments for ``select`` or ``with_columns``."""
+
+    __slots__ = ("_expressions", "_names", "_places", "_touchy")
+
+    def __init__(self, expressions: Sequence[pl.Expr]) -> None:
+        self._expressions = list(expressions)
+        self._places = [
+            place
+            for place, expression in enumerate(expressions)
+            if not uses_selector(expression)
+            and not without_company(expression)
+            and columns_of(expression)
+        ]
+        self._touchy = [self._expressions[place] for place in self._places]
+        self._names = sorted({name for e in self._touchy for name in columns_of(e)})
+
+    def over(self, rows: pl.DataFrame) -> list[pl.Expr | pl.Series]:
+        """Return what to hand to polars for these rows: expressions, or their values."""
+        if not self._touchy:
+            return list(self._expressions)
+        made = by_rows(lambda some: some.select(self._touchy), rows, self._names)
+        found: list[pl.Expr | pl.Series] = list(self._expressions)
+        for place, column in zip(self._places, made.get_columns(), strict=True):
+            found[place] = column
+        return found
