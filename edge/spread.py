@@ -29,7 +29,7 @@ from ..ext import key_groups
 from ..flows.batch import KEY_GROUPS, Batch
 from ..flows.engine.runner import Options
 from ..flows.engine.shard import Counts, Delivery, Shard, Step, total
-from ..flows.errors import HeadwaterError, WorkerError
+from ..flows.errors import ConnectorError, HeadwaterError, RowError, WorkerError
 from ..flows.graph import Edge, Graph, Node, SinkSpec, SourceSpec
 from ..flows.merge import Merge
 from ..flows.operators.lookup import LookupJoin
@@ -46,6 +46,8 @@ _CREDIT: Final = 8
 """Batches that a worker may have before it has to answer."""
 _COUNTS_EVERY: Final = 0.2
 """Seconds between a worker's reports of its counts."""
+_ERRORS: Final = {error.__name__: error for error in (RowError, WorkerError, ConnectorError)}
+"""Errors of a worker that are raised as what they are; any other is a `HeadwaterError`."""
 _DEADLINE: Final = 60.0
 """Seconds that a worker may take to start."""
 
@@ -86,6 +88,8 @@ class Spread:
 
         Raises `WorkerError` if one does not start.
         """
+        if not 1 <= workers <= KEY_GROUPS:
+            raise WorkerError(f"{workers} workers; 1 to {KEY_GROUPS} can share the keys of a flow")
         graph = load_flow(reference).graph()
         self._graph = graph
         self._plan = _plan(graph)
@@ -196,7 +200,7 @@ class Spread:
             number = self._connections.index(ready)  # type: ignore[arg-type]  # one of them
             kind, *rest = self._receive(number)
             if kind == "error":
-                raise HeadwaterError(rest[0])
+                raise _ERRORS.get(rest[1], HeadwaterError)(rest[0])
             self._owed[number] -= 1
             deliveries, dead, counts = rest
             step.dead.extend(dead)
@@ -337,9 +341,9 @@ def _work(connection: Connection, reference: str, options: Options) -> None:
     except (BrokenPipeError, EOFError):
         pass
     except HeadwaterError as error:
-        connection.send(("error", str(error)))
+        connection.send(("error", str(error), type(error).__name__))
     except Exception as error:  # the outermost edge of a worker: the first process tells it
-        connection.send(("error", str(told(error, None))))
+        connection.send(("error", str(told(error, None)), "HeadwaterError"))
 
 
 def _serve(connection: Connection, shard: Shard) -> None:

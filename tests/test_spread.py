@@ -83,3 +83,50 @@ def test_a_flow_that_does_not_load_in_a_worker_says_so(tmp_path: Path) -> None:
     wrong.write_text("import headwater as hw\nflow = hw.Flow('wrong')\n")
     with pytest.raises(hw.FlowError):
         Spread(str(wrong), 1, Options())
+
+
+@pytest.mark.parametrize("workers", [0, 129])
+def test_the_keys_are_shared_by_1_to_128_workers(workers: int) -> None:
+    with pytest.raises(hw.WorkerError, match="1 to 128"):
+        Spread(EVERYTHING, workers, Options())
+
+
+def test_a_function_that_stops_the_flow_in_a_worker_raises_what_it_raises_here(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "stopping.py"
+    file.write_text(STOPPING)
+    options = Options(leaf=Kept())
+    spread = Spread(str(file), 2, options)
+    runner = Runner(load_flow(str(file)).graph(), ManualClock(), options, print, spread)
+    with pytest.raises(hw.RowError, match="odd: ValueError: 3 is odd"):
+        runner.run()
+
+
+STOPPING = """
+import headwater as hw
+from headwater.connectors import synthetic
+
+
+class Reading(hw.Event):
+    at: hw.EventTime
+    site: hw.Site
+    device: str
+    count: int
+
+
+flow = hw.Flow("stopping", on_error="stop")
+
+
+@flow.source
+def readings() -> hw.Source[Reading]:
+    return synthetic.sensors(devices=1, rows=10)
+
+
+@flow.operator(readings, key="device")
+def odd(row: Reading, seen: hw.State[int]) -> Reading:
+    seen.value += 1
+    if seen.value == 3:
+        raise ValueError("3 is odd")
+    return row
+"""
