@@ -90,7 +90,7 @@ def _index(places: Sequence[int]) -> pl.Series:
 class Boundary:
     """Checks outside data against one event class."""
 
-    __slots__ = ("_fields", "_names", "_validate", "_validate_json", "event", "schema")
+    __slots__ = ("_fields", "_names", "_validate", "_validate_json", "_words", "event", "schema")
 
     def __init__(self, event: type[Event]) -> None:
         self.event = event
@@ -98,6 +98,7 @@ class Boundary:
         adapter = adapter_of(event)
         self._fields: Mapping[str, FieldType] = field_types(event)
         self._names = _column_names(event)
+        self._words = {c: self._fields[n].spelled for n, c in (self._names or {}).items()}
         self._validate = adapter.validate_python
         self._validate_json = adapter.validate_json
 
@@ -161,7 +162,7 @@ class Boundary:
             kept = self._fields[name]
             if not kept.nullable or kept.kind == "str" or frame.schema.get(column) != pl.String:
                 continue
-            if kept.kind in ("enum", "literal") and "" in _allowed(kept):
+            if kept.kind in ("enum", "literal") and "" in kept.allowed:
                 continue
             empty.append(pl.col(column).replace("", None))
         return frame.with_columns(empty) if empty else frame
@@ -204,7 +205,7 @@ class Boundary:
         sources: list[dict[str, Any]] = []
         bad: list[Bad] = []
         for place, row in zip(places, _rows(frame), strict=True):
-            event, reason = _judged(self._validate, row)
+            event, reason = _judged(self._validate, self._spelled_out(row))
             if row is None:
                 reason = "a time lies outside the years 1 to 9999"
             if reason is None:
@@ -214,6 +215,15 @@ class Boundary:
             else:
                 bad.append(Bad(place, _bytes_of(place, row, raw), reason))
         return self._checked(events, kept, lambda n: _bytes_of(kept[n], sources[n], raw), bad)
+
+    def _spelled_out(self, row: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The row with numbers for the text of literals and enums, of which pydantic takes none."""
+        found = {
+            column: self._words[column][value]
+            for column, value in (row or {}).items()
+            if isinstance(value, str) and value in self._words.get(column, ())
+        }
+        return row if row is None or not found else {**row, **found}
 
 
 @once_per_class
@@ -296,7 +306,11 @@ def _of_text(kept: FieldType, found: pl.Series) -> pl.Series | None:
     if kept.kind in ("int", "float", "bool", "str"):
         return _of_plain_text(kept, found)
     if kept.kind in ("enum", "literal"):
-        return _among(kept, found) if dtype == pl.String else None
+        if dtype == pl.String:
+            return _among(kept, found)
+        words = kept.spelled
+        known = _where(found.is_in(list(words)), found)
+        return known.replace_strict(words, return_dtype=dtype)
     if kept.kind == "datetime":
         if kept.unit is not None:
             counts = _where(found.str.contains(f"^{_WHOLE}$"), found).cast(pl.Int64, strict=False)
@@ -332,11 +346,7 @@ def _of_plain_text(kept: FieldType, found: pl.Series) -> pl.Series:
 
 
 def _among(kept: FieldType, found: pl.Series) -> pl.Series:
-    return _where(found.is_in(_allowed(kept)), found)
-
-
-def _allowed(kept: FieldType) -> list[Any]:
-    return [member.value for member in kept.of] if kept.kind == "enum" else list(kept.of)
+    return _where(found.is_in(kept.allowed), found)
 
 
 def _of_epoch(kept: FieldType, counts: pl.Series) -> pl.Series:

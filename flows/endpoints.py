@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +31,12 @@ def source_function(draft: Draft, declaration: Declaration, signature: Signature
         raise Wrong("a source is no async function; return a hw.Source, or yield from plain code")
     if returned.event is None or not (returned.kind == "source" or returned.many):
         raise Wrong("a source returns hw.Source[…] of an event, or yields events (-> Iterator[…])")
+    yields = inspect.isgeneratorfunction(declaration.function)
+    if yields and returned.kind == "source":
+        raise Wrong(
+            f"yields events, so it is no function that returns a hw.Source; annotate it "
+            f"-> Iterator[{returned.event.__name__}]"
+        )
     spec = SourceSpec(
         returned.event,
         declaration.function,
@@ -63,6 +70,12 @@ def sink_function(
         return
     if signature.returned.kind != "none":
         raise Wrong("a sink that takes an input returns None")
+    if signature.kind != "row":
+        raise Wrong(
+            "is the input of a sink; a sink takes rows one by one (row: Reading), or takes "
+            "nothing and returns a hw.Sink, which is given them in batches",
+            signature.inputs[0],
+        )
     row_function(draft, declaration, signature, inputs)
 
 

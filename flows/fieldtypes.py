@@ -82,6 +82,18 @@ class FieldType:
         """The Arrow type that polars exports the column as."""
         return pl.Series([], dtype=self.polars).to_arrow().type
 
+    @property
+    def allowed(self) -> list[Any]:
+        """The values of an enum or literal; none of any other."""
+        if self.kind == "enum":
+            return [member.value for member in self.of]
+        return list(self.of) if self.kind == "literal" else []
+
+    @property
+    def spelled(self) -> dict[str, Any]:
+        """The values of an enum or literal that are no text, by how text spells them."""
+        return {str(value).lower(): value for value in self.allowed if not isinstance(value, str)}
+
 
 @once_per_class
 def field_types(cls: type[Event]) -> Mapping[str, FieldType]:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Generic, TypeVar
+import copy
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, Generic, TypeVar
+
+from .event import Event
 
 __all__ = ["Fired", "State", "Timer"]
 
 S = TypeVar("S")
 
+_ATOMS: Final = (int, float, str, bytes, bool, type(None), datetime, date, timedelta, Event)
+_FIXED: Final[set[type]] = set(_ATOMS)
+"""Types whose values cannot be changed in place, as far as they have been met."""
+
 
 class State(Generic[S]):
     """One value per key, kept between calls; only assignment to `value` counts.
 
-    A fresh key starts at `S()`, or at None where S is optional. In a test, make one by hand:
-    ``warm(minute, hw.State(4))``.
+    Of a value that can be changed in place, such as a list, `value` gives a copy each time: change
+    the copy, and assign it. A fresh key starts at `S()`, or at None where S is optional. In a test,
+    make one by hand: ``warm(minute, hw.State(4))``.
     """
 
     __slots__ = ("changed", "value_")
@@ -26,8 +34,9 @@ class State(Generic[S]):
 
     @property
     def value(self) -> S:
-        """The key's value."""
-        return self.value_
+        """The key's value, or a copy of one that can be changed in place."""
+        value = self.value_
+        return value if type(value) in _FIXED else _copied(value)
 
     @value.setter
     def value(self, value: S) -> None:
@@ -36,6 +45,18 @@ class State(Generic[S]):
 
     def __repr__(self) -> str:
         return f"State({self.value_!r})"
+
+
+def _copied(value: Any) -> Any:
+    kind = type(value)
+    if issubclass(kind, _ATOMS):
+        _FIXED.add(kind)
+        return value
+    if kind in (list, set, dict):
+        inside = value.values() if kind is dict else value
+        if _FIXED.issuperset(map(type, inside)):
+            return value.copy()
+    return copy.deepcopy(value)
 
 
 class Timer:

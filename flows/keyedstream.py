@@ -10,6 +10,8 @@ from .aggregates import Aggregate
 from .decompose import Buffered, Incremental, decompose
 from .durations import Duration, microseconds
 from .errors import ExpressionError, SchemaError
+from .fallible import fallible
+from .operators.columns import Columns, Step
 from .operators.deduplicate import Deduplicate, deduplicate_schema
 from .operators.ordered_window import OrderedWindow, ordered_window_schema
 from .operators.running import Running, running_schema
@@ -74,6 +76,7 @@ class Keyed(Generic[T]):
         stream = self._stream
         stream.append_only("a running aggregate")
         aggregates = _aggregates(stream.schema, columns)
+        stream = _sound(stream, columns)
         span = None if ttl is None else microseconds(ttl)
         schema = running_schema(stream.schema, self._keys, aggregates, span)
         spec = Running(self._keys, aggregates, span)
@@ -118,6 +121,7 @@ class Windowed(Generic[T]):
             raise ExpressionError("agg() without a column; write agg(n=pl.len())")
         stream, window = self._stream, self._window
         aggregates = _aggregates(stream.schema, columns)
+        stream = _sound(stream, columns)
         notes = tuple(
             f"{a.name} keeps its rows until the window closes: {a.reason}"
             for a in aggregates
@@ -151,6 +155,22 @@ class Windowed(Generic[T]):
         schema = top_schema(stream.schema, self._keys, k, by, self._window)
         spec = Top(self._keys, k, by, descending, self._window, self._lateness)
         return stream._add(spec, schema, keys=self._keys)
+
+
+def _sound(stream: Stream[T], columns: dict[str, Aggregated]) -> Stream[T]:
+    """Return the stream without the rows that an input of an aggregate fails on."""
+    given = [
+        each
+        for value in columns.values()
+        for each in (value.inputs if isinstance(value, Aggregate) else [value])
+    ]
+    tried = fallible(each for each in given if isinstance(each, pl.Expr))
+    if not tried:
+        return stream
+    named = tuple(each.alias(f"_hw_tried_{number}") for number, each in enumerate(tried))
+    kept = tuple(pl.col(name) for name in stream.schema.names)
+    steps = Step("with_columns", named), Step("select", kept)
+    return stream._add(Columns(steps), stream.schema)
 
 
 def _aggregates(

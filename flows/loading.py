@@ -30,6 +30,7 @@ _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "order": ("event", "arrival"),
     "timers": ("event", "processing"),
 }
+_UNSET: Final = Options()
 
 
 def load(flow: Declared) -> Graph:
@@ -87,6 +88,7 @@ class _Loader:
             _check_options(declaration.options)
             signature = read_signature(declaration.function, declaration.scope)
             _check_settings(signature, self.flow.settings)
+            _check_heeded(declaration.options, signature)
             if declaration.role == "source":
                 self.made[name] = source_function(self.draft, declaration, signature)
             elif declaration.role == "sink":
@@ -183,6 +185,30 @@ def _check_options(options: Options) -> None:
             raise Wrong(f"{name}={given!r} is none of {listed}")
     if options.in_flight < 1 or options.retries < 0:
         raise Wrong("in_flight= is at least 1, and retries= is not negative")
+
+
+def _check_heeded(options: Options, signature: Signature) -> None:
+    """Raise `Wrong` for an option that functions of this kind do not heed."""
+    kept = {"ttl": options.ttl, "order": options.order, "timers": options.timers}
+    awaited = {
+        "in_flight": options.in_flight,
+        "timeout": options.timeout,
+        "retries": options.retries,
+        "ordered": options.ordered,
+    }
+    kinds = (
+        (bool(signature.stateful), kept, "functions with hw.State or hw.Timer"),
+        (signature.asynchronous, awaited, "async functions"),
+        (
+            signature.kind in ("frame", "record_batch"),
+            {"returns": options.returns},
+            "functions on batches; annotate what others return",
+        ),
+    )
+    for heeded, given, whom in kinds:
+        changed = [name for name, value in given.items() if value != getattr(_UNSET, name)]
+        if changed and not heeded:
+            raise Wrong(f"{'=, '.join(changed)}= is for {whom}")
 
 
 def _check_settings(signature: Signature, given: type[Settings] | None) -> None:

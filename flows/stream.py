@@ -17,7 +17,7 @@ from .draft import Draft
 from .dryrun import check_known, followed, tried
 from .durations import Duration, microseconds
 from .errors import ExpressionError, SchemaError
-from .expressions import check_row_wise
+from .expressions import check_row_wise, output_name, uses_selector
 from .graph import Edge
 from .keyedstream import Keyed, Windowed
 from .operators.asof import AsofJoin, asof_schema
@@ -276,6 +276,18 @@ class Stream(Generic[T]):
         for expression in expressions:
             check_row_wise(expression)
 
+    def _check_key_kept(self, expressions: tuple[pl.Expr, ...]) -> None:
+        for expression in expressions if self.schema.key else ():
+            if uses_selector(expression):
+                continue
+            name, bare = output_name(expression), expression.meta.undo_aliases()
+            same = bare.meta.is_column() and bare.meta.output_name() == name
+            if not same and name in (self.schema.key or ()):
+                raise SchemaError(
+                    f"{name!r} is of the key by which rows of this stream replace earlier ones, "
+                    f"and cannot be made anew; give the new column another name"
+                )
+
     def _time(self) -> str:
         if self.schema.event_time is None:
             listed = ", ".join(self.schema.names)
@@ -296,6 +308,7 @@ class Stream(Generic[T]):
             *(e.alias(n) for n, e in ((n, _expression(e)) for n, e in named.items())),
         )
         self._check(expressions)
+        self._check_key_kept(expressions)
         made = tried(self.schema, lambda frame: getattr(frame, kind)(*expressions))
         return self._columns(Step(kind, expressions), followed(self.schema, made.schema))
 

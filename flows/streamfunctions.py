@@ -100,8 +100,10 @@ def batch_function(
     """
     if len(inputs) != 1:
         raise Wrong("a function on batches takes one input", signature.inputs[0])
-    if signature.injected:
-        raise Wrong("a function on batches is handed nothing else", signature.injected[0].name)
+    if signature.stateful:
+        raise Wrong(
+            "a function on batches is handed nothing but settings", signature.stateful[0].name
+        )
     if declaration.options.key is not None:
         raise Wrong("a function on batches has no key=; its rows are independent")
     if signature.returned.kind != signature.kind:
@@ -113,27 +115,43 @@ def batch_function(
     if signature.kind == "record_batch":
         call = _on_record_batches(call)
     event = declaration.options.returns
+    raw = _found(call, made.schema) if signature.settings is None else _promised(signature, event)
+    edge = draft.add(BatchFunction(call, signature.settings), [made.edge], raw)
+    return _conformed(draft, declaration, Stream[Any](draft, edge, raw), event)
+
+
+def _promised(signature: Signature, event: type[Event] | None) -> Schema:
+    """The schema that a function is said to give, as there are no settings yet to call it with."""
+    if event is None:
+        raise Wrong(
+            "asks for settings, so it cannot be called at load to see its columns; say what it "
+            "gives with returns=…",
+            signature.settings,
+        )
+    return schema_of(event)
+
+
+def _found(call: Callable[..., Any], taken: Schema) -> Schema:
+    """The schema that a function gives for no rows; raises `Wrong` if it fails on them."""
     try:
-        empty = call(made.schema.empty())
+        empty = call(taken.empty())
     except Exception as error:  # whatever the user's function raises on no rows
         text = str(error).split("\n", 1)[0]
         raise Wrong(f"fails on a batch without rows: {type(error).__name__}: {text}") from None
     if not isinstance(empty, pl.DataFrame):
-        raise Wrong(f"returns {type(empty).__name__}, not {signature.kind}")
+        raise Wrong(f"returns {type(empty).__name__}, not a frame")
     columns = tuple(empty.schema.items())
-    kept = made.schema.event_time if made.schema.event_time in empty.columns else None
-    site = made.schema.site if made.schema.site in empty.columns else None
-    raw = Schema(columns, event_time=kept, site=site)
-    edge = draft.add(BatchFunction(call), [made.edge], raw)
-    return _conformed(draft, declaration, Stream[Any](draft, edge, raw), event)
+    kept = taken.event_time if taken.event_time in empty.columns else None
+    site = taken.site if taken.site in empty.columns else None
+    return Schema(columns, event_time=kept, site=site)
 
 
 def _on_record_batches(call: Callable[..., Any]) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    def on_frames(frame: pl.DataFrame) -> pl.DataFrame:
+    def on_frames(frame: pl.DataFrame, **given: Any) -> pl.DataFrame:
         table = frame.rechunk().to_arrow()
         batches = table.to_batches()
         batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
-        made = pl.from_arrow(call(batch))
+        made = pl.from_arrow(call(batch, **given))
         assert isinstance(made, pl.DataFrame)
         return made
 

@@ -174,3 +174,18 @@ def test_samples_are_the_same_for_the_same_seed() -> None:
     schema = schema_of(Reading)
     assert sample_rows(schema, 50).equals(sample_rows(schema, 50))
     assert datetime(2024, 2, 1, tzinfo=UTC) < sample_rows(schema, 50)["at"].min()  # type: ignore[operator]
+
+
+def test_two_sinks_do_not_write_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    context = sink_context(Pair)
+    first = files.to_csv(path).open(context)
+    with pytest.raises(ConnectorError, match=r"x\.csv: another sink or another run"):
+        files.to_csv(path).open(context)
+    first.write(pairs(3))
+    first.close()
+    again = files.to_csv(path).open(context)
+    again.write(pairs(2))
+    assert 4 == len(path.read_text().splitlines())
+    again.close()
+    assert 3 == len(path.read_text().splitlines())

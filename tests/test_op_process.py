@@ -223,3 +223,14 @@ def test_timers_in_processing_time_go_by_the_clock() -> None:
     run(flow, batch_rows=1, clock=clock)
     assert "fired" in [row["text"] for row in kept.rows]
     assert at(1.5) == next(row["at"] for row in kept.rows if row["text"] == "fired")
+
+
+def test_a_state_made_by_hand_is_as_in_a_run_changed_by_assignment_alone() -> None:
+    seen: hw.State[list[int]] = hw.State([1])
+    seen.value.append(2)
+    assert [1] == seen.value
+    seen.value = [*seen.value, 2]
+    assert [1, 2] == seen.value
+    nested: hw.State[dict[str, list[int]]] = hw.State({"a": []})
+    nested.value["a"].append(1)
+    assert {"a": []} == nested.value

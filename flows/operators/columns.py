@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -66,8 +67,10 @@ class Columns:
 class BatchFunction:
     """A user function on batches whose rows are independent of each other."""
 
-    call: Callable[[pl.DataFrame], pl.DataFrame]
+    call: Callable[..., pl.DataFrame]
     """Takes and gives visible columns; the output's are those of the node's schema."""
+    settings: str | None = None
+    """The parameter that takes the flow's settings."""
 
     @property
     def title(self) -> str:
@@ -75,9 +78,12 @@ class BatchFunction:
 
     def build(self, place: Place) -> Logic:
         time = place.inputs[0].event_time if place.timed else None
+        call = self.call
+        if self.settings is not None:
+            call = functools.partial(call, **{self.settings: place.settings})
 
         def run(rows: pl.DataFrame) -> pl.DataFrame:
-            return by_rows(lambda some: _aligned(self.call, some, place.schema, time), rows)
+            return by_rows(lambda some: _aligned(call, some, place.schema, time), rows)
 
         return _RowWise(place, run, place.schema.event_time)
 

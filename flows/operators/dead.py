@@ -9,13 +9,13 @@ from pydantic_core import to_json
 
 from ..batch import DELETED, ORIGIN, WATERMARK, DeadRow
 
-__all__ = ["dead_rows", "late_reason"]
+__all__ = ["dead_rows", "late_reason", "lines_of"]
 
 
 def dead_rows(operator: str, rows: pl.DataFrame, reasons: Iterable[str]) -> list[DeadRow]:
     """Return a dead letter for each row, its visible columns as a line of JSON."""
     hidden = [c for c in (DELETED, WATERMARK, ORIGIN) if c in rows.columns]
-    lines = _lines(rows.drop(hidden))
+    lines = lines_of(rows.drop(hidden))
     return [
         DeadRow(operator, line, reason, origin, watermark)
         for line, reason, origin, watermark in zip(
@@ -24,7 +24,8 @@ def dead_rows(operator: str, rows: pl.DataFrame, reasons: Iterable[str]) -> list
     ]
 
 
-def _lines(rows: pl.DataFrame) -> list[bytes]:
+def lines_of(rows: pl.DataFrame) -> list[bytes]:
+    """Return each row as JSON; bytes as base64."""
     if any(_has_bytes(dtype) for dtype in rows.dtypes):  # which polars does not write
         return [
             to_json(row, bytes_mode="base64", inf_nan_mode="null", fallback=str)

@@ -7,7 +7,6 @@ the stream ends, every timer that is set goes off once; what `Fired` sets then s
 
 from __future__ import annotations
 
-import copy
 import heapq
 import json
 from collections.abc import Callable, Iterable
@@ -22,10 +21,9 @@ from ..batch import END, HIDDEN, NO_ORIGIN, ORIGIN, START, WATERMARK, Batch, Dea
 from ..event import Event
 from ..graph import Place
 from ..keyed import Fired, State, Timer
-from ..rows import events_of
-from ..schema import schema_of
+from ..rows import events_of, frame_of
 from .calls import EVENTS, Gathered
-from .dead import dead_rows
+from .dead import dead_rows, lines_of
 from .ordered import GROUP, OrderedBuffer
 
 __all__ = ["Parameter", "Process"]
@@ -35,7 +33,6 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MISSING: Final = object()
 _NAN: Final = float("nan")
-_ATOMS: Final = (int, float, str, bytes, bool, type(None), datetime, timedelta, Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +81,6 @@ class _Values(NamedTuple):
     state: State[Any]
     by_key: dict[Key, Any]
     fresh: Callable[[], Any]
-    fixed: set[type]
-    """Types whose values cannot be changed in place, as far as they were met."""
 
 
 class _Alarms(NamedTuple):
@@ -132,7 +127,7 @@ class _ProcessLogic(Logic):
         for one in spec.parameters:
             if one.kind == "state":
                 self._injected[one.name] = state = State[Any](None)
-                self._values.append(_Values(state, {}, one.fresh, set(_ATOMS)))
+                self._values.append(_Values(state, {}, one.fresh))
             else:
                 self._injected[one.name] = timer = Timer()
                 self._alarms[one.name] = _Alarms(timer, {}, one.name)
@@ -254,13 +249,9 @@ class _ProcessLogic(Logic):
         if spec.ttl is not None and (self._interleaved or not isinstance(call[3], Fired)):
             self._touch(key, call[0], spec.ttl)
         # The same objects serve every call: what a function keeps of them means nothing later.
-        for state, by_key, fresh, fixed in self._values:
+        for state, by_key, fresh in self._values:
             value = by_key.get(key, _MISSING)
-            if value is _MISSING:
-                value = fresh()
-            elif type(value) not in fixed:
-                value = _handed_out(value, fixed)
-            state.value_ = value
+            state.value_ = fresh() if value is _MISSING else value
             state.changed = False
         for timer, alarms, _ in self._alarms.values():
             at = alarms.get(key)
@@ -276,7 +267,7 @@ class _ProcessLogic(Logic):
             gathered.fail(len(made), error)
             made.append(call)
             return
-        for state, by_key, _, _ in self._values:
+        for state, by_key, _ in self._values:
             if state.changed:
                 by_key[key] = state.value_
         for alarm in self._alarms.values():
@@ -329,19 +320,6 @@ class _ProcessLogic(Logic):
 _HIDDEN_SCHEMA: Final = {WATERMARK: pl.Int64, ORIGIN: pl.Int64}
 
 
-def _handed_out(value: Any, fixed: set[type]) -> Any:
-    """Return the value, or a copy of one that can be changed in place: only assignment counts."""
-    kind = type(value)
-    if issubclass(kind, _ATOMS):
-        fixed.add(kind)
-        return value
-    if kind in (list, set, dict):
-        inside = value.values() if kind is dict else value
-        if fixed.issuperset(map(type, inside)):
-            return value.copy()
-    return copy.deepcopy(value)
-
-
 def _keys(rows: pl.DataFrame, names: tuple[str, ...]) -> list[Key]:
     """Return each row's key; a NaN is one object, so that equal keys are equal."""
     if not names:
@@ -362,8 +340,8 @@ def _sortable(part: Any) -> tuple[Any, ...]:
 def _dead_call(operator: str, call: _Call, reason: str) -> DeadRow:
     _, _, key, event, watermark, origin = call
     if isinstance(event, Fired):
-        raw: dict[str, Any] = {"fired": event.at, "timer": event.timer, "key": key}
+        fired = {"fired": event.at.isoformat(), "timer": event.timer, "key": key}
+        line = json.dumps(fired, default=str, ensure_ascii=False).encode()
     else:
-        raw = {name: getattr(event, name) for name in schema_of(type(event)).names}
-    line = json.dumps(raw, default=str).encode()
+        line = lines_of(frame_of([event], type(event)))[0]
     return DeadRow(operator, line, reason, origin, watermark)
