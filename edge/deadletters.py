@@ -22,18 +22,22 @@ class DeadLetters:
     `raw_base64` if not.
     """
 
-    __slots__ = ("_file", "count", "path")
+    __slots__ = ("_file", "count", "first", "path")
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.count = 0
         """How many were written."""
+        self.first: str | None = None
+        """The operator and the reason of the first."""
         self._file: TextIO | None = None
 
     def bury(self, letters: pl.DataFrame) -> None:
         """Append letters; raises `ConnectorError` if the file cannot be written."""
         if letters.is_empty():
             return
+        if self.first is None:
+            self.first = f"{letters['operator'][0]}: {letters['reason'][0]}"
         lines = "".join(_line(letter) for letter in letters.iter_rows(named=True))
         try:
             if self._file is None:

@@ -148,14 +148,20 @@ def _summarise(graph: Graph, outcome: Outcome, letters: DeadLetters, say: Say) -
     for name, written in progress.sinks.items():
         node = graph.node(name)
         how = "printed" if isinstance(node.spec, SinkSpec) and node.spec.make is None else "written"
-        say(f"  {node.operator}: {written:,} rows {how}")
+        say(f"  {node.operator}: {_counted(written, 'row')} {how}")
     every = tallies(graph, progress)
     late = [(tally.operator, tally.late) for tally in every if tally.late]
     if late:
         where = ", ".join(f"{name} {count:,}" for name, count in late)
-        say(f"  {sum(count for _, count in late):,} late rows ({where})")
+        say(f"  {_counted(sum(count for _, count in late), 'late row')} ({where})")
     if progress.dead:
-        say(f"  {progress.dead:,} dead letters{_resting(progress.dead, letters)}")
+        say(f"  {_counted(progress.dead, 'dead letter')}{_resting(progress.dead, letters)}")
+        if letters.first is not None:
+            say(f"    the first: {letters.first}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _resting(dead: int, letters: DeadLetters) -> str:

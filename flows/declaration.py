@@ -109,6 +109,8 @@ class Options:
     timeout: int | None = None
     retries: int = 0
     ordered: bool = True
+    wrong: dict[str, str] = field(default_factory=dict, repr=False)
+    """What is wrong with an option, by its name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,10 +91,12 @@ class Flow:
         by how much a row may be older than the newest before it in its partition; `idle` is how
         long a silent partition holds the others back.
         """
+        wrong: dict[str, str] = {}
         options = Options(
             tier=tier,
-            disorder=microseconds(disorder),
-            idle=None if idle is None else microseconds(idle),
+            disorder=_length("disorder", disorder, wrong) or 0,
+            idle=_length("idle", idle, wrong),
+            wrong=wrong,
         )
         scope = scope_of(sys._getframe(1))
         declares = self._declares("source", (), name, options, scope)
@@ -121,15 +123,17 @@ class Flow:
         `in_flight`, `timeout`, `retries` and `ordered` for ``async def`` functions; `returns`
         for functions on batches.
         """
+        wrong: dict[str, str] = {}
         options = Options(
             tier=tier,
             key=None if key is None else (key,) if isinstance(key, str) else tuple(key),
             returns=returns,
-            ttl=None if ttl is None else microseconds(ttl),
+            ttl=_length("ttl", ttl, wrong),
             order=order,
             timers=timers,
             in_flight=in_flight,
-            timeout=None if timeout is None else microseconds(timeout),
+            timeout=_length("timeout", timeout, wrong),
+            wrong=wrong,
             retries=retries,
             ordered=ordered,
         )
@@ -246,3 +250,14 @@ def _bare(role: Role, upstream: tuple[Any, ...]) -> Problem | None:
         file=code.co_filename,
         line=code.co_firstlineno,
     )
+
+
+def _length(option: str, duration: Duration | None, wrong: dict[str, str]) -> int | None:
+    """Return an option's duration in µs; what is wrong with it is told when the flow is loaded."""
+    if duration is None:
+        return None
+    try:
+        return microseconds(duration)
+    except ValueError as error:
+        wrong[option] = str(error)
+        return None

@@ -112,11 +112,13 @@ class Windowed(Generic[T]):
         self._lateness = lateness
         self._emit: Emit = emit
 
-    def agg(self, **columns: Aggregated) -> Stream[Any]:
+    def agg(self, *unnamed: Aggregated, **columns: Aggregated) -> Stream[Any]:
         """Aggregate each window: ``agg(n=pl.len(), mean=pl.col("celsius").mean())``.
 
         A row has the keys, `start`, `end`, the event time (end - 1 µs) and the aggregates.
         """
+        if unnamed:
+            raise ExpressionError("agg() takes its columns by name; write agg(n=pl.len())")
         if not columns:
             raise ExpressionError("agg() without a column; write agg(n=pl.len())")
         stream, window = self._stream, self._window

@@ -178,6 +178,8 @@ def _operator(
 
 def _check_options(options: Options) -> None:
     """Raise `Wrong` for an option's value that is none of those it can have."""
+    if options.wrong:
+        raise Wrong("; ".join(f"{name}= {message}" for name, message in options.wrong.items()))
     for name, allowed in _CHOICES.items():
         given = getattr(options, name)
         if given not in allowed:

@@ -256,6 +256,9 @@ class Stream(Generic[T]):
             "the input with the event class (row: Reading) to be called for each row"
         )
 
+    def __getitem__(self, name: object) -> NoReturn:
+        raise ExpressionError(f"a Stream holds no rows; a column is written pl.col({name!r})")
+
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):
             raise AttributeError(name)
@@ -265,6 +268,11 @@ class Stream(Generic[T]):
             raise ExpressionError(
                 f"a Stream has no end, so .{name}() needs a window: "
                 f".window(hw.tumbling('1m')).agg(…), or hw.whole() for a stream that ends"
+            )
+        if name == "join":
+            raise ExpressionError(
+                "a Stream has no .join(), as it has no end; join by time: .join_asof(…), "
+                ".join_interval(…), .join_window(…), or .lookup(…) for a table"
             )
         if name in self.schema.names:
             raise ExpressionError(f"a column is written pl.col({name!r}), not .{name}")

@@ -82,6 +82,11 @@ def _called(function: Callable[..., Any], streams: Sequence[Stream[Any]]) -> obj
         text = str(error).split("\n", 1)[0]
         if isinstance(error, AttributeError | ValueError) and _is_ours(error):
             raise Wrong(text) from error
+        if "truth value of an Expr is ambiguous" in text:
+            text = (
+                "`and`, `or`, `not` and `if` cannot take a polars expression; write &, | and ~, "
+                "with parentheses: (pl.col('x') > 1) & (pl.col('y') < 2)"
+            )
         raise Wrong(f"raised {type(error).__name__} at load: {text}") from error
 
 

@@ -498,11 +498,9 @@ def test_a_flow_that_stops_on_errors_stops_on_those_of_every_kind(kind: str) -> 
 def test_a_list_of_state_that_is_changed_in_place_stays_as_it_was_assigned() -> None:
     def grows(row: Reading, seen: hw.State[list[float]]) -> Reading:
         before = len(seen.value)
-        if row.value is None:
-            seen.value = [1.0]
         seen.value.append(2.0)
         return row.replace(value=float(before))
 
-    rows = [reading(0), reading(1, value=None), reading(3)]
-    kept, _, _ = tried(grows, *rows[:1], *rows[:1], key="device")
-    assert [0.0, 0.0] == [row["value"] for row in kept]
+    for batch_rows in (1, 100):
+        kept, _, _ = tried(grows, *map(reading, range(3)), key="device", batch_rows=batch_rows)
+        assert [0.0, 0.0, 0.0] == [row["value"] for row in kept]

@@ -143,7 +143,7 @@ def test_it_runs_to_the_end_and_says_what_came_of_it(here: Path) -> None:
     assert "cold: done in" in result.stderr
     assert "6 rows read" in result.stderr
     assert "out: 3 rows written" in result.stderr
-    assert "1 late rows (minutes 1)" in result.stderr
+    assert "1 late row (minutes 1)" in result.stderr
     assert "2 dead letters in cold.dead.jsonl" in result.stderr
 
 

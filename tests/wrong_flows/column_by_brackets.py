@@ -1,0 +1,26 @@
+# expect: cold: a Stream holds no rows; a column is written pl.col('celsius')
+
+import polars as pl
+
+import headwater as hw
+from headwater.connectors import files
+
+
+class Reading(hw.Event):
+    at: hw.EventTime
+    store: hw.Site
+    freezer: str
+    celsius: float
+
+
+flow = hw.Flow("wrong")
+
+
+@flow.source
+def readings() -> hw.Source[Reading]:
+    return files.csv("readings.csv")
+
+
+@flow.operator(readings)
+def cold(rows: hw.Stream[Reading]) -> hw.Stream[Reading]:
+    return rows.filter(rows["celsius"] < -20)
