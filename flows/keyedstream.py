@@ -15,10 +15,11 @@ from .operators.columns import Columns, Step
 from .operators.deduplicate import Deduplicate, deduplicate_schema
 from .operators.ordered_window import OrderedWindow, ordered_window_schema
 from .operators.running import Running, running_schema
+from .operators.stamped import Stamped, stamped_schema
 from .operators.top import Top, top_schema
 from .operators.window import Emit, WindowAggregate, window_schema
 from .schema import Schema
-from .windows import HoppingWindow, SessionWindow, SlidingWindow, WholeWindow, Window
+from .windows import CountWindow, HoppingWindow, SessionWindow, SlidingWindow, WholeWindow, Window
 
 if TYPE_CHECKING:
     from .stream import Stream
@@ -46,13 +47,17 @@ class Keyed(Generic[T]):
 
         `lateness` keeps a window open so much longer for rows that come late. `emit` "close"
         gives one row when a window closes; "updates" gives an upsert stream with a row whenever
-        an open window changes.
+        an open window changes. In processing time no row is late, and a row's event time becomes
+        the time it was seen.
         """
-        self._stream.append_only("a window")
-        hopping = isinstance(window, HoppingWindow) and window.time == "event"
-        if hopping or isinstance(window, SlidingWindow | SessionWindow):
-            self._stream._time()
-        return Windowed(self._stream, self._keys, window, microseconds(lateness), emit)
+        stream = self._stream
+        stream.append_only("a window")
+        by_clock = not isinstance(window, WholeWindow) and window.time == "processing"
+        if by_clock and not isinstance(window, HoppingWindow):
+            stream = stream._add(Stamped(), stamped_schema(stream.schema))
+        elif not by_clock and not isinstance(window, WholeWindow | CountWindow):
+            stream._time()
+        return Windowed(stream, self._keys, window, microseconds(lateness), emit)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):

@@ -49,6 +49,7 @@ class SlidingWindow:
     """For every row, the rows of its key in the `size` µs up to and with it."""
 
     size: int
+    time: Time = "event"
 
     def __str__(self) -> str:
         return f"sliding {spelled(self.size)}"
@@ -59,6 +60,7 @@ class SessionWindow:
     """Rows of a key that follow each other within `gap` µs."""
 
     gap: int
+    time: Time = "event"
 
     def __str__(self) -> str:
         return f"session {spelled(self.gap)}"
@@ -69,6 +71,7 @@ class CountWindow:
     """Every `size` rows of a key, in event-time order; what is left at the end is a window too."""
 
     size: int
+    time: Time = "event"
 
     def __str__(self) -> str:
         return f"count {self.size}"
@@ -111,24 +114,24 @@ def hopping(
     return HoppingWindow(length, step, microseconds(offset) % step, time)
 
 
-def sliding(size: Duration) -> SlidingWindow:
+def sliding(size: Duration, *, time: Time = "event") -> SlidingWindow:
     """Give every row the rows of its key in the `size` before it, itself included.
 
     The window of a row at t is (t - size, t]; rows of the same time are all in it.
     """
-    return SlidingWindow(_positive(size, "the size of a window"))
+    return SlidingWindow(_positive(size, "the size of a window"), time)
 
 
-def session(gap: Duration) -> SessionWindow:
+def session(gap: Duration, *, time: Time = "event") -> SessionWindow:
     """Gather rows of a key until none has come for `gap`."""
-    return SessionWindow(_positive(gap, "the gap of a session"))
+    return SessionWindow(_positive(gap, "the gap of a session"), time)
 
 
-def count(rows: int) -> CountWindow:
+def count(rows: int, *, time: Time = "event") -> CountWindow:
     """Gather every `rows` rows of a key, in event-time order."""
     if rows < 1:
         raise ValueError(f"a count window of {rows} rows; it needs one at least")
-    return CountWindow(rows)
+    return CountWindow(rows, time)
 
 
 def whole() -> WholeWindow:

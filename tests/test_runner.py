@@ -6,6 +6,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import polars as pl
@@ -263,3 +264,65 @@ def test_a_generator_that_exits_ends_the_flow_with_an_error() -> None:
 
     with pytest.raises(hw.ConnectorError, match="SystemExit"):
         run(flow)
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        (hw.session("5s", time="processing"), [2, 1, 1]),
+        (hw.count(3, time="processing"), [3, 1]),
+        (hw.sliding("5s", time="processing"), [1, 2, 1, 1]),
+    ],
+)
+def test_every_kind_of_window_goes_by_the_clock_if_it_is_to(
+    window: Any, expected: list[int]
+) -> None:
+    clock = ManualClock(1_700_000_000_000_000)
+
+    def later(seconds: int) -> Callable[[], None]:
+        return lambda: clock.advance(seconds * 1_000_000)
+
+    # By event time they would be one session, in the other order.
+    script = [tick(3), later(3), tick(2), later(6), tick(1), later(60), tick(0), later(60), "wait"]
+    flow, kept = hw.Flow("f"), Kept()
+
+    @flow.source
+    def ticks() -> hw.Source[Tick]:
+        return Scripted({"a": script})
+
+    @flow.operator(ticks)
+    def counts(rows: hw.Stream[Tick]) -> hw.Stream[Any]:
+        return rows.key_by("key").window(window).agg(n=pl.len())
+
+    @flow.sink(counts)
+    def out() -> hw.Sink:
+        return kept
+
+    ran = run(flow, clock=clock)
+    assert expected == [row["n"] for row in kept.rows]
+    assert [] == ran.buried
+    assert kept.rows[0]["at"] >= datetime(2023, 11, 14, tzinfo=UTC)
+
+
+def test_windows_in_processing_time_need_no_event_time() -> None:
+    class Word(hw.Event):
+        word: str
+
+    clock = ManualClock(1_700_000_000_000_000)
+    flow, kept = hw.Flow("f"), Kept()
+
+    @flow.source
+    def words() -> hw.Source[Word]:
+        return Rows({"p": [{"word": word} for word in "aabab"]})
+
+    @flow.operator(words)
+    def counts(rows: hw.Stream[Word]) -> hw.Stream[Any]:
+        windowed = rows.key_by("word").window(hw.session("1s", time="processing"))
+        return windowed.agg(n=pl.len()).select("word", "n")
+
+    @flow.sink(counts)
+    def out() -> hw.Sink:
+        return kept
+
+    run(flow, clock=clock, batch_rows=2)
+    assert {("a", 3), ("b", 2)} == {(row["word"], row["n"]) for row in kept.rows}
