@@ -19,7 +19,7 @@ from .operators.stamped import Stamped, stamped_schema
 from .operators.top import Top, top_schema
 from .operators.window import Emit, WindowAggregate, window_schema
 from .schema import Schema
-from .windows import CountWindow, HoppingWindow, SessionWindow, SlidingWindow, WholeWindow, Window
+from .windows import CountWindow, HoppingWindow, WholeWindow, Window
 
 if TYPE_CHECKING:
     from .stream import Stream
