@@ -121,7 +121,7 @@ def test_a_file_that_grows(tmp_path: Path, start: Start, number: signal.Signals)
     assert 0 == code, said
     assert said[0].startswith("stopping: ")
     assert said[1].startswith("live: stopped and drained in ")
-    assert "  1 dead letters in live.dead.jsonl" in said
+    assert "  1 dead letter in live.dead.jsonl" in said
     assert [1, 2, 3, 4, 5] == numbers(live.rows(0)) == live.kept()
     assert {"log", "log.1", "kept.jsonl", "live.dead.jsonl"} == left(tmp_path)
     letter = json.loads((tmp_path / "live.dead.jsonl").read_text())
