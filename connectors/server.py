@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import socket
+from socket import SHUT_WR, socket
 from typing import Any
 
 from ..flows.errors import ConnectorError
@@ -20,6 +22,8 @@ __all__ = ["Running", "serve"]
 _CONNECTIONS = 64
 _QUIET_SECONDS = 10.0
 _RETRY_SECONDS = "1"
+_LINGER_SECONDS = 2.0
+"""How long a client that was refused may go on sending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         except _Refused as refused:
             self.close_connection = True
             self._answer(refused.status, {"error": str(refused)})
+            self._linger()
         except NotJson:
             reason = "the body is no JSON object, JSON array or JSON Lines"
             self._answer(HTTPStatus.BAD_REQUEST, {"error": reason})
@@ -130,6 +135,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": reason})
         else:
             self._answer(HTTPStatus.ACCEPTED, asdict(taken))
+
+    def _linger(self) -> None:
+        """Read on for a moment: a reset would take the answer from a client that still sends.
+
+        See RFC 9112, section 9.6.
+        """
+        deadline = time.monotonic() + _LINGER_SECONDS
+        with suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                self.connection.settimeout(left)
+                if not self.rfile.read1(65_536):
+                    break
 
     def _path(self) -> str:
         return self.path.partition("?")[0]
