@@ -26,7 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import polars as pl
 
@@ -184,6 +184,3 @@ class Sink(ABC):
     @abstractmethod
     def open(self, context: SinkContext) -> Writer:
         """Open for writing; raises `ConnectorError`."""
-
-
-AnySource = Source[Any]

@@ -162,13 +162,6 @@ class Graph:
         """Yield the sinks, in the order they were written."""
         return (node for node in self.nodes if isinstance(node.spec, SinkSpec))
 
-    def consumers(self, edge: Edge) -> Iterator[tuple[Node, int]]:
-        """Yield the nodes that read an edge, with the number of their input."""
-        for node in self.nodes:
-            for port, read in enumerate(node.inputs):
-                if read == edge:
-                    yield node, port
-
 
 def _dead_letter_schema() -> Schema:
     import polars as pl
