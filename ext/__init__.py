@@ -12,7 +12,7 @@ import os
 from importlib.util import find_spec
 from typing import Final
 
-_BUILT = all(find_spec(f"{__name__}.{name}") for name in ("_folding", "_hashing"))
+_BUILT = all(find_spec(f"{__name__}.{name}") for name in ("_folding", "_hashing", "_marking"))
 
 COMPILED: Final = _BUILT and os.environ.get("HEADWATER_PURE") != "1"
 """Whether the compiled kernels are in use, not their Python twins."""
@@ -26,9 +26,11 @@ if not COMPILED and os.environ.get("HEADWATER_REQUIRE_EXT") == "1":
 if COMPILED:
     from ._folding import fold_count, fold_max, fold_min, fold_moments, fold_sum
     from ._hashing import key_groups, row_hashes
+    from ._marking import watermarks
 else:
     from .folding import fold_count, fold_max, fold_min, fold_moments, fold_sum
     from .hashing import key_groups, row_hashes
+    from .marking import watermarks
 
 __all__ = [
     "COMPILED",
@@ -39,4 +41,5 @@ __all__ = [
     "fold_sum",
     "key_groups",
     "row_hashes",
+    "watermarks",
 ]

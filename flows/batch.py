@@ -140,7 +140,8 @@ def partition_and_offset(origin: int) -> tuple[int, int]:
 
 def origins(partition: int, offsets: pl.Series) -> pl.Series:
     """Pack a column of offsets of one partition."""
-    return (offsets + (partition << _OFFSET_BITS)).alias(ORIGIN)
+    packed = offsets + (partition << _OFFSET_BITS) if partition else offsets
+    return packed.alias(ORIGIN)
 
 
 def as_several(rows: pl.DataFrame, names: Sequence[str] | None = None) -> pl.DataFrame:

@@ -88,7 +88,7 @@ def test_a_row_gives_the_same_in_any_company(name: str, given_rows: list[Any]) -
     size = len(forms) // len(given_rows)
     for first in range(0, len(forms), size):
         found = {
-            tuple(bits(frame.select(*evaluated.over(frame))["made"][place : place + 1]))
+            tuple(bits(evaluated.over(frame)["made"][place : place + 1]))
             for place, frame in forms[first : first + size]
         }
         assert 1 == len(found)

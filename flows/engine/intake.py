@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from ...ext import watermarks
 from ..batch import END, START, WATERMARK, Batch, DeadRow, origin_of, origins
 from ..connector import Chunk
 from ..merge import Merge
@@ -81,13 +80,10 @@ class Intake:
 
     def _marks(self, partition: int, times: pl.Series) -> tuple[pl.Series, int]:
         """Return the watermark before each row, and the one after all of them."""
-        # By way of Arrow: for a small batch, each call on a polars column costs far more.
-        micros = times.to_arrow().view(pa.int64())
-        before = pa.array([self._newest[partition]], pa.int64())
-        newest = pc.cumulative_max(pa.concat_arrays([before, micros[:-1]]))
-        last = max(newest[-1].as_py(), micros[-1].as_py())
-        self._newest[partition] = last
-        return pl.Series(newest) - self._disorder, last - self._disorder
+        newest, disorder = self._newest[partition], self._disorder
+        marks, newest = watermarks(times.rechunk(), newest, disorder)
+        self._newest[partition] = newest
+        return pl.Series(marks), newest - disorder
 
     def end(self, partition: int) -> Batch:
         """A partition has ended."""

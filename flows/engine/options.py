@@ -9,7 +9,7 @@ from ..connector import Sink
 
 __all__ = ["BATCH_ROWS", "Options"]
 
-BATCH_ROWS: Final = 65_536
+BATCH_ROWS: Final = 131_072
 
 
 @dataclass(frozen=True, slots=True)

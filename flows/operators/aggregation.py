@@ -66,8 +66,8 @@ class _Slots:
         """Return what each fold takes of the rows; None where it counts them."""
         if self._inputs is None:
             return [None] * len(self._folds)
-        found = rows.with_columns(self._inputs.over(rows))
-        return [_column(found, name) for name in _names(len(self._folds))]
+        found = {column.name: column for column in self._inputs.columns(rows)}
+        return [found.get(name) for name in _names(len(self._folds))]
 
 
 class Aggregation(_Slots):
@@ -109,7 +109,7 @@ class Aggregation(_Slots):
         if self._buffered:
             evaluated = self._evaluated(frame[SLOT])
             frame = frame.join(evaluated, on=SLOT, how="left", maintain_order="left")
-        return frame.select(self._finish.over(frame))
+        return self._finish.over(frame)
 
     def release(self, slots: Sequence[int]) -> None:
         """Give slots back, with the rows kept for them."""
@@ -147,11 +147,7 @@ class RunningAggregation(_Slots):
         found = [fold.running(slots, values) for fold, values in folded]
         named = zip(_names(len(found)), found, strict=True)
         frame = pl.DataFrame([column.alias(name) for name, column in named])
-        return frame.select(self._finish.over(frame))
-
-
-def _column(rows: pl.DataFrame, name: str) -> pl.Series | None:
-    return rows[name] if name in rows.columns else None
+        return self._finish.over(frame)
 
 
 def _names(count: int) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
 
 import polars as pl
 
@@ -25,24 +24,13 @@ from ..expressions import output_name, uses_selector
 from ..graph import OnError, Place
 from ..schema import Schema
 from .calls import reason_of
+from .chain import Step, chain
 from .dead import dead_rows
-from .rowwise import RowWise, by_rows
+from .rowwise import by_rows
 
 __all__ = ["BatchFunction", "Columns", "Step"]
 
 _ROW = "_hw_row"
-Rows = TypeVar("Rows", pl.DataFrame, pl.LazyFrame)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One row-wise step over a frame."""
-
-    kind: Literal["filter", "select", "with_columns"]
-    expressions: tuple[pl.Expr, ...]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {', '.join(str(e) for e in self.expressions)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,38 +137,7 @@ def _plan(steps: Sequence[Step], upsert: bool) -> Callable[[pl.DataFrame], pl.Da
     kept = (DELETED, *HIDDEN) if upsert else HIDDEN
     if upsert or any(uses_selector(e) for step in steps for e in step.expressions):
         return lambda rows: _one_by_one(steps, rows, kept)
-
-    each = [_one(step, kept) for step in steps]
-    adds = any(step.kind == "with_columns" for step in steps)
-
-    def run(rows: pl.DataFrame) -> pl.DataFrame:
-        for once in each:
-            rows = once(rows)
-        return _hidden_last(rows, kept) if adds else rows
-
-    return run
-
-
-def _one(step: Step, kept: tuple[str, ...]) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    """Return a step over frames with hidden columns; no expression has a selector."""
-    if step.kind == "filter":
-        every = step.expressions[0]
-        if len(step.expressions) > 1:
-            every = pl.all_horizontal(step.expressions)
-        predicate = RowWise([every])
-        return lambda rows: rows.filter(*predicate.over(rows))
-    made = RowWise(step.expressions)
-    if step.kind == "select":
-        return lambda rows: rows.select(*made.over(rows), *kept)
-    return lambda rows: rows.with_columns(*made.over(rows))
-
-
-def _hidden_last(rows: pl.DataFrame, kept: tuple[str, ...]) -> pl.DataFrame:
-    """Put the hidden columns behind those that `with_columns` added."""
-    names = rows.columns
-    if tuple(names[-len(kept) :]) == kept:
-        return rows
-    return rows[[*(name for name in names if name not in kept), *kept]]
+    return chain(steps, kept)
 
 
 def _one_by_one(steps: Sequence[Step], rows: pl.DataFrame, kept: tuple[str, ...]) -> pl.DataFrame:

@@ -9,6 +9,7 @@ evaluated over rows in one form; see `as_several`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import polars as pl
 
@@ -16,6 +17,8 @@ from ..batch import as_several
 from ..expressions import columns_of, uses_selector, without_company
 
 __all__ = ["RowWise", "by_rows"]
+
+_HEIGHT: Final = "_hw_height"
 
 
 def by_rows(
@@ -36,28 +39,36 @@ def by_rows(
 
 
 class RowWise:
-    """Row-wise expressions without selectors, as arguments for ``select`` or ``with_columns``."""
+    """Row-wise expressions without selectors, evaluated over frames that have a column."""
 
-    __slots__ = ("_expressions", "_names", "_places", "_touchy")
+    __slots__ = ("_expressions", "_names", "_plain", "_touchy")
 
     def __init__(self, expressions: Sequence[pl.Expr]) -> None:
         self._expressions = list(expressions)
-        self._places = [
+        places = [
             place
             for place, expression in enumerate(expressions)
             if not uses_selector(expression)
             and not without_company(expression)
             and columns_of(expression)
         ]
-        self._touchy = [self._expressions[place] for place in self._places]
+        self._touchy = [self._expressions[place] for place in places]
+        self._plain = [e for place, e in enumerate(expressions) if place not in places]
         self._names = sorted({name for e in self._touchy for name in columns_of(e)})
 
-    def over(self, rows: pl.DataFrame) -> list[pl.Expr | pl.Series]:
-        """Return what to hand to polars for these rows: expressions, or their values."""
-        if not self._touchy:
-            return list(self._expressions)
-        made = by_rows(lambda some: some.select(self._touchy), rows, self._names)
-        found: list[pl.Expr | pl.Series] = list(self._expressions)
-        for place, column in zip(self._places, made.get_columns(), strict=True):
-            found[place] = column
+    def columns(self, rows: pl.DataFrame) -> list[pl.Series]:
+        """Return the values, each as high as the rows; in no order."""
+        found: list[pl.Series] = []
+        if self._touchy:
+            made = by_rows(lambda some: some.select(self._touchy), rows, self._names)
+            found.extend(made.get_columns())
+        if self._plain:
+            # With a column of full height beside them, constants have that height as well.
+            made = rows.select(*self._plain, pl.nth(0).alias(_HEIGHT))
+            found.extend(made.get_columns()[:-1])
         return found
+
+    def over(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the values as a frame, in the order of the expressions."""
+        made = {column.name: column for column in self.columns(rows)}
+        return pl.DataFrame([made[e.meta.output_name()] for e in self._expressions])
