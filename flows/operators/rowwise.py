@@ -41,7 +41,7 @@ def by_rows(
 class RowWise:
     """Row-wise expressions without selectors, evaluated over frames that have a column."""
 
-    __slots__ = ("_expressions", "_names", "_plain", "_touchy")
+    __slots__ = ("_count", "_expressions", "_names", "_plain", "_touchy")
 
     def __init__(self, expressions: Sequence[pl.Expr]) -> None:
         self._expressions = list(expressions)
@@ -54,6 +54,10 @@ class RowWise:
         ]
         self._touchy = [self._expressions[place] for place in places]
         self._plain = [e for place, e in enumerate(expressions) if place not in places]
+        self._count = len(self._plain)
+        if not all(columns_of(e) for e in self._plain):
+            # With a column of full height beside them, constants have that height as well.
+            self._plain.append(pl.nth(0).alias(_HEIGHT))
         self._names = sorted({name for e in self._touchy for name in columns_of(e)})
 
     def columns(self, rows: pl.DataFrame) -> list[pl.Series]:
@@ -63,9 +67,7 @@ class RowWise:
             made = by_rows(lambda some: some.select(self._touchy), rows, self._names)
             found.extend(made.get_columns())
         if self._plain:
-            # With a column of full height beside them, constants have that height as well.
-            made = rows.select(*self._plain, pl.nth(0).alias(_HEIGHT))
-            found.extend(made.get_columns()[:-1])
+            found.extend(rows.select(self._plain).get_columns()[: self._count])
         return found
 
     def over(self, rows: pl.DataFrame) -> pl.DataFrame:
