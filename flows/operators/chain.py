@@ -55,7 +55,7 @@ def chain(steps: Sequence[Step], hidden: tuple[str, ...]) -> Callable[[pl.DataFr
     return over
 
 
-def _frame(columns: Sequence[pl.Series]) -> pl.DataFrame:
+def _frame(columns: list[pl.Series]) -> pl.DataFrame:
     # In a third of the time that pl.DataFrame(columns) takes, which looks at each of them.
     return columns[0].to_frame().hstack(columns[1:])
 
