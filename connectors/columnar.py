@@ -149,14 +149,16 @@ class ColumnReader(Reader):
         first = self._number
         self._number += len(batch)
         lost = [Dead(first + one.index, one.raw, one.reason) for one in unsound]
-        return self._chunk(sound, [first + place for place in places], lost)
+        numbers = range(first, self._number) if not lost else [first + place for place in places]
+        return self._chunk(sound, numbers, lost)
 
     def _chunk(self, batch: pa.RecordBatch, numbers: Sequence[int], dead: Sequence[Dead]) -> Chunk:
         try:
             frame = pl.DataFrame(pl.from_arrow(_bare(batch)))
-            frame = frame.with_columns(
-                pl.lit(value).alias(name) for name, value in self._origin.fields
-            )
+            if self._origin.fields:
+                frame = frame.with_columns(
+                    pl.lit(value).alias(name) for name, value in self._origin.fields
+                )
             checked = self._origin.boundary.columns(frame)
         except (SchemaError, pl.exceptions.PolarsError) as error:
             raise ConnectorError(f"{self._origin.name}: {_one_line(error)}") from error

@@ -6,7 +6,7 @@ crash whoever trusts them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,23 +46,25 @@ def held(dtype: pa.DataType) -> bool:
     return not any(kind(dtype) for kind in _REFUSED) and all(map(held, inner))
 
 
-def sound_rows(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[int], list[Unsound]]:
+def sound_rows(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Sequence[int], list[Unsound]]:
     """Return the rows that are sound, the place of each in the batch, and the other rows.
 
     Raises `pa.ArrowInvalid` if the buffers are shorter than the batch says: it has no rows then.
     """
     batch.validate()
+    found = list(_pieces(batch, 0))
+    if len(found) == 1 and found[0][1] is batch:
+        return batch, range(len(batch)), []
     pieces: list[pa.RecordBatch] = [batch.slice(0, 0)]
     places: list[int] = []
     unsound: list[Unsound] = []
-    for start, piece in _pieces(batch, 0):
+    for start, piece in found:
         if isinstance(piece, Unsound):
             unsound.append(piece)
         else:
             pieces.append(piece)
             places.extend(range(start, start + len(piece)))
-    whole = pieces[1] if len(pieces) == 2 else pa.concat_batches(pieces)
-    return whole, places, unsound
+    return pa.concat_batches(pieces), places, unsound
 
 
 def _pieces(batch: pa.RecordBatch, start: int) -> Iterator[tuple[int, pa.RecordBatch | Unsound]]:
