@@ -52,7 +52,12 @@ class Parquet(Columnar):
 
     def open(self, path: str, names: frozenset[str]) -> Opened:
         file = pa.OSFile(path)
-        parquet = pyarrow.parquet.ParquetFile(file, pre_buffer=False)
+        metadata = pyarrow.parquet.read_metadata(file)
+        file.seek(0)
+        repeated = [name for name in _repeated_text(metadata) if name in names]
+        parquet = pyarrow.parquet.ParquetFile(
+            file, pre_buffer=False, metadata=metadata, read_dictionary=repeated
+        )
         schema = parquet.schema_arrow
         batches = parquet.iter_batches(ROWS, columns=_chosen(schema, names), use_threads=False)
         return Opened(schema, batches, parquet.metadata.num_rows, file.close)
@@ -72,6 +77,24 @@ class Ipc(Columnar):
             return Opened(indexed.schema, _slices(found, names), None, file.close)
         stream = pa.ipc.open_stream(file)
         return Opened(stream.schema, _slices(iter(stream), names), None, file.close)
+
+
+def _repeated_text(metadata: pyarrow.parquet.FileMetaData) -> list[str]:
+    """Return the columns of text that are kept as numbers into a dictionary.
+
+    Reading them as such, and looking the numbers up, takes a quarter of the time.
+    """
+    if not metadata.num_row_groups:
+        return []
+    group = metadata.row_group(0)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    return [
+        one.path_in_schema
+        for place, one in enumerate(columns)
+        if metadata.schema.column(place).logical_type.type == "STRING"
+        and one.has_dictionary_page
+        and one.path_in_schema in metadata.schema.names
+    ]
 
 
 def _chosen(schema: pa.Schema, names: frozenset[str]) -> list[str]:
@@ -154,7 +177,7 @@ class ColumnReader(Reader):
 
     def _chunk(self, batch: pa.RecordBatch, numbers: Sequence[int], dead: Sequence[Dead]) -> Chunk:
         try:
-            frame = pl.DataFrame(pl.from_arrow(_bare(batch)))
+            frame = _frame(_bare(batch))
             if self._origin.fields:
                 frame = frame.with_columns(
                     pl.lit(value).alias(name) for name, value in self._origin.fields
@@ -190,6 +213,30 @@ def _bare(batch: pa.RecordBatch) -> pa.RecordBatch:
             fields[place] = one.with_type(pa.timestamp(one.type.unit, "UTC"))
             columns[place] = columns[place].cast(fields[place].type)
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
+    """Return a batch as polars has it, text out of dictionaries."""
+    columns = [
+        _looked_up(name, column) if _is_text_dictionary(column.type) else _column(name, column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pl.DataFrame(columns)
+
+
+def _is_text_dictionary(dtype: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_dictionary(dtype)
+        and (pa.types.is_string(dtype.value_type) or pa.types.is_large_string(dtype.value_type))
+    )
+
+
+def _column(name: str, column: pa.Array) -> pl.Series:
+    return pl.Series(name, pl.from_arrow(column))
+
+
+def _looked_up(name: str, column: pa.DictionaryArray) -> pl.Series:
+    return _column(name, column.dictionary).gather(_column(name, column.indices))
 
 
 def _nothing(schema: pa.Schema) -> pa.RecordBatch:

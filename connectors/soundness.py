@@ -52,19 +52,33 @@ def sound_rows(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, Sequence[int], li
     Raises `pa.ArrowInvalid` if the buffers are shorter than the batch says: it has no rows then.
     """
     batch.validate()
-    found = list(_pieces(batch, 0))
-    if len(found) == 1 and found[0][1] is batch:
+    try:
+        batch.validate(full=True)
         return batch, range(len(batch)), []
+    except pa.ArrowInvalid:
+        batch = _without_dictionaries(batch)
     pieces: list[pa.RecordBatch] = [batch.slice(0, 0)]
     places: list[int] = []
     unsound: list[Unsound] = []
-    for start, piece in found:
+    for start, piece in _pieces(batch, 0):
         if isinstance(piece, Unsound):
             unsound.append(piece)
         else:
             pieces.append(piece)
             places.extend(range(start, start + len(piece)))
     return pa.concat_batches(pieces), places, unsound
+
+
+def _without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Look the values up, so that a bad one among them is only that of the rows that have it."""
+    columns = list(batch.columns)
+    for place, column in enumerate(columns):
+        if pa.types.is_dictionary(column.type):
+            try:
+                columns[place] = column.dictionary.take(column.indices)
+            except pa.ArrowException:  # it points outside, which is told of the row itself
+                continue
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def _pieces(batch: pa.RecordBatch, start: int) -> Iterator[tuple[int, pa.RecordBatch | Unsound]]:
