@@ -49,8 +49,8 @@ $(STAMPS)/venv: pyproject.toml $(if $(filter $(CURDIR),$(HOME_OF_VENV)),,FORCE)
 FORCE:
 
 # The set-up has built the kernels once; this builds them again after a change.
-$(STAMPS)/ext: $(STAMPS)/venv $(wildcard ext/*.pyx)
-	@if [ -n "$(filter %.pyx,$?)" ] && [ -z "$(filter %/venv,$?)" ]; then \
+$(STAMPS)/ext: $(STAMPS)/venv $(wildcard ext/*.pyx ext/*.pxi ext/*.h)
+	@if [ -n "$(filter ext/%,$?)" ] && [ -z "$(filter %/venv,$?)" ]; then \
 	    echo "building the kernels"; \
 	    $(PIP) --no-build-isolation --no-deps --editable .; \
 	fi

@@ -12,7 +12,10 @@ import os
 from importlib.util import find_spec
 from typing import Final
 
-_BUILT = all(find_spec(f"{__name__}.{name}") for name in ("_folding", "_hashing", "_marking"))
+from .framing import Ending, Frame, Scan, batch_body, batch_of
+
+_KERNELS = ("_folding", "_framing", "_hashing", "_marking")
+_BUILT = all(find_spec(f"{__name__}.{name}") for name in _KERNELS)
 
 COMPILED: Final = _BUILT and os.environ.get("HEADWATER_PURE") != "1"
 """Whether the compiled kernels are in use, not their Python twins."""
@@ -25,15 +28,28 @@ if not COMPILED and os.environ.get("HEADWATER_REQUIRE_EXT") == "1":
 
 if COMPILED:
     from ._folding import fold_count, fold_max, fold_min, fold_moments, fold_sum
+    from ._framing import crc32c
+    from ._framing import encode as encode_frame
+    from ._framing import scan as scan_frames
     from ._hashing import key_groups, row_hashes
     from ._marking import watermarks
 else:
     from .folding import fold_count, fold_max, fold_min, fold_moments, fold_sum
+    from .framing import crc32c
+    from .framing import encode as encode_frame
+    from .framing import scan as scan_frames
     from .hashing import key_groups, row_hashes
     from .marking import watermarks
 
 __all__ = [
     "COMPILED",
+    "Ending",
+    "Frame",
+    "Scan",
+    "batch_body",
+    "batch_of",
+    "crc32c",
+    "encode_frame",
     "fold_count",
     "fold_max",
     "fold_min",
@@ -41,5 +57,6 @@ __all__ = [
     "fold_sum",
     "key_groups",
     "row_hashes",
+    "scan_frames",
     "watermarks",
 ]

@@ -1,0 +1,1 @@
+"""Kernels beside the best library for the same work: a module each, with a function `measure`."""
