@@ -16,8 +16,9 @@ import polars as pl
 from ..flows.boundary import Boundary, Checked
 from ..flows.connector import Chunk, Dead
 from ..flows.event import Event
+from ..flows.jsonblocks import JsonBlocks, json_blocks
 from ..flows.schema import Schema, schema_of
-from .lines import MAX_LINE, Cut, LineCutter, Long
+from .lines import HEAD, MAX_LINE, Cut, LineCutter, Long, Whole
 
 __all__ = ["Format", "JsonLines", "Origin", "Parser", "Text", "chunk_of"]
 
@@ -126,20 +127,44 @@ class JsonLines(Format):
 
 
 class _JsonParser(_LineParser):
+    """Hands whole blocks to the boundary; lines one by one where pydantic must see each."""
+
     def __init__(self, origin: Origin, max_line: int) -> None:
         super().__init__(origin, max_line)
-        self._more = json.dumps(dict(origin.fields))[1:-1].encode()
+        given = dict(origin.fields)
+        self._more = json.dumps(given)[1:-1].encode()
+        self._blocks = json_blocks(origin.boundary, max_line, HEAD, given, self._fill)
+
+    def feed(self, block: bytes) -> Chunk:
+        if self._blocks is None:
+            return super().feed(block)
+        return self._check(self._blocks, self._cutter.take(block))
+
+    def finish(self) -> Chunk:
+        if self._blocks is None:
+            return super().finish()
+        return self._check(self._blocks, self._cutter.take_last())
+
+    def _check(self, blocks: JsonBlocks, whole: Whole) -> Chunk:
+        found = blocks.check(whole.block, whole.begun, whole.number)
+        self._cutter.number += found.lines
+        long = [Long(one.number, one.head, one.size) for one in found.long]
+        dead = too_long([*whole.long, *long], self._max)
+        dead += [Dead(bad.index, bad.raw, bad.reason) for bad in found.checked.bad]
+        dead.sort(key=lambda one: one.offset)
+        return Chunk(found.checked.rows, found.checked.index.alias("offset"), tuple(dead))
 
     def _parse(self, cut: Cut) -> Chunk:
         lines, numbers = cut.lines, cut.numbers
         if not all(lines) or any(line.isspace() for line in lines):
             kept = [pair for pair in zip(numbers, lines, strict=True) if pair[1].strip()]
             numbers, lines = [number for number, _ in kept], [line for _, line in kept]
-        filled = [self._fill(line) for line in lines] if self._more else lines
-        checked = self._origin.boundary.json_lines(filled)
+        checked = self._origin.boundary.json_lines([self._fill(line) for line in lines])
         return chunk_of(checked, numbers, too_long(cut.long, self._max), lines)
 
     def _fill(self, line: bytes) -> bytes:
+        if not self._more:
+            return line
         body = line.strip()
         if not (body.startswith(b"{") and body.endswith(b"}")):
             return line

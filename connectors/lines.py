@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["HEAD", "MAX_LINE", "Cut", "LineCutter", "Long"]
+__all__ = ["HEAD", "MAX_LINE", "Cut", "LineCutter", "Long", "Whole"]
 
 MAX_LINE = 2**20
 """The longest line, in bytes without its end, that a source takes as a row by default."""
@@ -32,6 +32,19 @@ class Cut:
     long: Sequence[Long] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Complete lines in one piece: the first begins with `begun`, each ends at a line feed.
+
+    `number` is that of the first; `long` are those left out.
+    """
+
+    begun: bytes
+    block: memoryview
+    number: int
+    long: Sequence[Long] = ()
+
+
 class LineCutter:
     """Takes blocks in order and returns the lines that they complete.
 
@@ -53,24 +66,31 @@ class LineCutter:
 
     def feed(self, block: bytes) -> Cut:
         """Return the lines that `block` completes."""
+        whole = self.take(block)
+        if not len(whole.block):
+            return Cut((), (), whole.long)
+        lines = bytes(whole.block[:-1]).split(b"\n")
+        lines[0] = whole.begun + lines[0]
+        return self._numbered(lines, list(whole.long))
+
+    def take(self, block: bytes) -> Whole:
+        """Return the lines that `block` completes, uncut; whoever counts them adds to `number`."""
         long: list[Long] = []
+        view = memoryview(block)
+        start = 0
         if self._head is not None:
-            end = block.find(b"\n")
-            if end < 0:
+            start = block.find(b"\n") + 1
+            if not start:
                 self._size += len(block)
-                return Cut()
-            long.append(self._end_long(end))
-            block = block[end + 1 :]
-        end = block.rfind(b"\n")
-        if end < 0:
-            self._hold(block)
-            return Cut((), (), long)
-        lines = block[:end].split(b"\n")
-        if self._carry:
-            lines[0] = bytes(self._carry) + lines[0]
+                return Whole(b"", view[:0], self.number)
+            long.append(self._end_long(start - 1))
+        end = block.rfind(b"\n", start) + 1
+        begun = b""
+        if end:
+            begun = bytes(self._carry)
             self._carry.clear()
-        self._hold(block[end + 1 :])
-        return self._numbered(lines, long)
+        self._hold(view[max(start, end) :])
+        return Whole(begun, view[start:end], self.number, long)
 
     def finish(self) -> Cut:
         """Return the last line, if it has no end."""
@@ -79,6 +99,14 @@ class LineCutter:
         lines = [bytes(self._carry)] if self._carry else []
         self._carry.clear()
         return self._numbered(lines, [])
+
+    def take_last(self) -> Whole:
+        """Return the last line, if it has no end, uncut and with one."""
+        if self._head is not None:
+            return Whole(b"", memoryview(b""), self.number, (self._end_long(0),))
+        begun = bytes(self._carry)
+        self._carry.clear()
+        return Whole(begun, memoryview(b"\n" if begun else b""), self.number)
 
     def abandon(self) -> Long | None:
         """Give up the line that has no end yet, and return it if it has begun."""
@@ -91,7 +119,7 @@ class LineCutter:
         self.number += 1
         return line
 
-    def _hold(self, piece: bytes) -> None:
+    def _hold(self, piece: memoryview) -> None:
         self._carry += piece
         if len(self._carry) > self._max + 1:
             self._head, self._size = bytes(self._carry[:HEAD]), len(self._carry)

@@ -14,7 +14,7 @@ from typing import Final
 
 from .framing import Ending, Frame, Scan, batch_body, batch_of
 
-_KERNELS = ("_folding", "_framing", "_hashing", "_marking")
+_KERNELS = ("_folding", "_framing", "_hashing", "_jsondecoding", "_marking")
 _BUILT = all(find_spec(f"{__name__}.{name}") for name in _KERNELS)
 
 COMPILED: Final = _BUILT and os.environ.get("HEADWATER_PURE") != "1"
@@ -32,6 +32,7 @@ if COMPILED:
     from ._framing import encode as encode_frame
     from ._framing import scan as scan_frames
     from ._hashing import key_groups, row_hashes
+    from ._jsondecoding import JsonDecoder
     from ._marking import watermarks
 else:
     from .folding import fold_count, fold_max, fold_min, fold_moments, fold_sum
@@ -39,12 +40,14 @@ else:
     from .framing import encode as encode_frame
     from .framing import scan as scan_frames
     from .hashing import key_groups, row_hashes
+    from .jsondecoding import JsonDecoder
     from .marking import watermarks
 
 __all__ = [
     "COMPILED",
     "Ending",
     "Frame",
+    "JsonDecoder",
     "Scan",
     "batch_body",
     "batch_of",

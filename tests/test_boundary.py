@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import polars as pl
@@ -15,9 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.flows.boundary import Checked, boundary_of
+from headwater.connectors.formats import JsonLines, Origin
+from headwater.ext import COMPILED
+from headwater.flows.boundary import Bad, Checked, boundary_of
+from headwater.flows.connector import Chunk
 from headwater.flows.errors import SchemaError
 from headwater.flows.event import Event, EventTime, Field, Site, Unit, Width, Zone, adapter_of
+from headwater.flows.jsondecoder import decoder_of
 from headwater.flows.rows import events_of, frame_of
 
 STAMP = "2024-07-01T12:00:00Z"
@@ -182,6 +187,276 @@ json_values = st.one_of(
 def test_json_lines_agree_with_pydantic(changes: list[dict[str, Any]]) -> None:
     lines = lines_of(*({**GOOD, **change} for change in changes))
     assert_agrees(Reading, lines, boundary_of(Reading).json_lines(lines))
+
+
+class Usual(Event):
+    at: Annotated[EventTime, Unit("ms")]
+    store: Site
+    seen: datetime | None = None
+    local: Annotated[datetime, Zone("Europe/Rome"), Unit("s")] | None = None
+    nano: Annotated[datetime, Unit("ns")] | None = None
+    flag: bool = True
+    whole: int | None
+    small: Annotated[int, Width(8)] = Field(default=99, le=10)
+    real: float = Field(gt=-1, lt=100)
+    text: str | None = "as long as a text that has no room in its view"
+    raw: bytes = b"\xff"
+    day: date = date(2024, 1, 1)
+    clock: time | None = time(1, 2, 3, 4)
+    colour: Colour | None = None
+    level: Level = Level.LOW
+    word: Literal["a", "b"] = "b"
+    sure: Literal[True] | None = None
+    tags: list[Annotated[int, Field(ge=0)] | None] | None = None
+    part: Part | None = None
+    parts: list[Part] | None = None
+
+
+USUAL: dict[str, Any] = {
+    "at": 1_704_067_200_000, "store": "rome-1", "seen": "2024-07-01T12:00:00.5+02:00",
+    "local": 1_704_067_200.25, "nano": 1_704_067_200_000_000_999, "flag": False, "whole": -7,
+    "small": 10, "real": 25.37, "text": 'é "quoted" \n 😀', "raw": "a", "day": "2024-02-29",
+    "clock": "23:59:59.9", "colour": "red", "level": 1, "word": "a", "sure": True,
+    "tags": [1, None, 2], "part": {"n": 1}, "parts": [{"n": 1, "more": []}, {"n": 2}],
+}  # fmt: skip
+NEAR: dict[str, list[Any]] = {
+    "at": [
+        0,
+        -1,
+        1.5,
+        "2024-07-01T12:00:00Z",
+        "1704067200000",
+        253_402_300_799_999,
+        10**15,
+        True,
+        253_402_300_800_000,
+        -62_135_596_800_000,
+        -62_135_596_800_001,
+        2**63,
+        1e300,
+        -0.0005,
+    ],
+    "store": ["", "é", None, 1, "x" * 200, "\x00", "\ud83d\ude00", "tab\t"],
+    "seen": [
+        None,
+        17,
+        "2024-07-01t12:00:00z",
+        "2024-07-01 12:00:00-00:00",
+        "2024-07-01T12:00Z",
+        "2024-07-01T12:00:00+14:00",
+        "0001-01-01T00:00:00Z",
+        "2024-07-01T12:00:00",
+    ],
+    "local": [253_402_300_799, -62_135_596_800, -62_135_596_800.5, 0.0000005, 1e-7, "x", 1.7e9],
+    "nano": [-1, 1001, 1.5, 2**63 - 1, -(2**63), "2024-07-01T12:00:00Z"],
+    "flag": [True, 0, 1, "true", None],
+    "whole": [0, 2**63 - 1, -(2**63), 2**63, 1.0, 1e3, "7", True, None],
+    "small": [-128, 11, -129, 2**40],
+    "real": [-1, 0, 99, 100, 99.99999999999999, -0.9999999999999999, 1e-400, "1", None, 10**17],
+    "text": ["short", None, 5],
+    "raw": ["é", "\x00", None, 3],
+    "day": ["2023-02-29", "2024-07-01T00:00:00", 19000, None, "0999-01-01"],
+    "clock": ["24:00:00", "12:00", "12:00:00Z", 5, None, "12:00:00.1234567"],
+    "colour": ["RED", "blue", None, 1],
+    "level": [2, 1.0, True, "1"],
+    "word": ["c", "", None],
+    "sure": [False, 1, None, "true"],
+    "tags": [[], None, [-1], ["1"], [[1]], {}, [2**63]],
+    "part": [None, {}, {"n": "1"}, {"n": 1.5}, [], {"n": None}],
+    "parts": [None, [], [None], [{"n": 2**63}], {"n": 1}],
+}
+
+
+def assert_same(expected: Checked, actual: Checked) -> None:
+    """Rows to the last bit, places, bytes and reasons."""
+    assert expected.rows.schema == actual.rows.schema
+    assert expected.rows.equals(actual.rows)
+    reals = [name for name, kind in expected.rows.schema.items() if kind == pl.Float64]
+    for name in reals:
+        assert expected.rows[name].to_arrow().equals(actual.rows[name].to_arrow())
+    assert expected.index.to_list() == actual.index.to_list()
+    bad = [(one.index, one.raw, one.reason) for one in expected.bad]
+    assert bad == [(one.index, one.raw, one.reason) for one in actual.bad]
+
+
+def assert_lines_agree(cls: type[Event], lines: list[bytes]) -> None:
+    boundary = boundary_of(cls)
+    assert_same(boundary.each_line(lines, range(len(lines))), boundary.json_lines(lines))
+
+
+@pytest.mark.skipif(not COMPILED, reason="pydantic sees every line")
+def test_usual_lines_need_no_pydantic() -> None:
+    required = {name: USUAL[name] for name in ("at", "store", "whole", "real")}
+    nulls = USUAL | {name: None for name, values in NEAR.items() if None in values[1:4]}
+    lines = lines_of(USUAL, required, dict(reversed(USUAL.items())), {"x": [{}], **USUAL})
+    decoder = decoder_of(Usual)
+    assert decoder is not None
+    assert [] == decoder.decode_all(lines).doubts
+    assert_lines_agree(Usual, [*lines, *lines_of(nulls)])
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_each_json_value_is_taken_as_pydantic_takes_it(name: str) -> None:
+    assert set(USUAL) == set(NEAR)
+    near = lines_of(*({**USUAL, name: value} for value in NEAR[name]))
+    absent = lines_of({key: value for key, value in USUAL.items() if key != name})
+    assert_lines_agree(Usual, [*near, *absent])
+    assert_lines_agree(Usual, [line for line in [*near, *absent] for _ in range(2)])
+
+
+NUMBERS = ["NaN", "-Infinity", "1e999", "1E+2", "1.", ".5", "01", "-", "+1", "0.1e-0", "1" * 30,
+           "25.370000000000000000001", "-0", "1e-999", "-0.0", "0.5e1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("name", ["real", "whole", "at", "local", "store", "unknown"])
+def test_each_number_is_taken_as_pydantic_takes_it(name: str, number: str) -> None:
+    (line,) = lines_of({**USUAL, name: "the number"})
+    assert_lines_agree(Usual, [line.replace(b'"the number"', number.encode())])
+
+
+@st.composite
+def usual_lines(draw: st.DrawFn) -> bytes:
+    """A line of a usual event with some values, keys and bytes other than usual."""
+    near = draw(st.lists(st.sampled_from(list(NEAR)), max_size=2))
+    changes = {name: draw(st.sampled_from(NEAR[name])) for name in near}
+    other = draw(st.dictionaries(st.sampled_from([*USUAL, "y"]), json_values, max_size=1))
+    pairs = draw(st.permutations(list(({**USUAL, **changes, **other}).items())))
+    kept = dict(pairs[draw(st.integers(0, 2)) :])
+    line = json.dumps(kept, ensure_ascii=draw(st.booleans())).encode("utf-8", "replace")
+    if draw(st.booleans()):
+        place, gone = draw(st.integers(0, len(line))), draw(st.integers(0, 2))
+        piece = draw(
+            st.sampled_from([b"", *b'"\\,:{}[]-0.e \n\x00\xff', b"null", b'"x":1,', b"\\u0041"])
+        )
+        line = (
+            line[:place]
+            + (bytes([piece]) if isinstance(piece, int) else piece)
+            + line[place + gone :]
+        )
+    return line
+
+
+@settings(max_examples=250)
+@given(st.lists(usual_lines(), max_size=5))
+def test_decoded_lines_agree_with_pydantic(lines: list[bytes]) -> None:
+    assert_lines_agree(Usual, lines)
+
+
+def test_a_usual_line_truncated_anywhere_is_bad() -> None:
+    line = json.dumps(USUAL, ensure_ascii=False).encode()
+    assert_lines_agree(Usual, [line[:end] for end in range(len(line) + 1)])
+
+
+def test_events_that_only_pydantic_can_judge_have_no_decoder() -> None:
+    class Aliases(Event):
+        n: Annotated[int, Field(validation_alias=pydantic.AliasChoices("a", "b"))]
+
+    class Money(Event):
+        amount: Decimal
+
+    class Short(Event):
+        name: str = Field(max_length=3)
+
+    class Around(Event):
+        inner: Judged
+
+    class Far(Event):
+        at: datetime = Field(gt=NOON)
+
+    for cls, row in (
+        (Aliases, {"b": 1}),
+        (Money, {"amount": "1.5"}),
+        (Short, {"name": "abcd"}),
+        (Around, {"inner": {"n": 2}}),
+        (Far, {"at": STAMP}),
+        (Judged, {"n": 3}),
+    ):
+        assert decoder_of(cls) is None
+        assert_lines_agree(cls, lines_of(row, {}))
+
+
+def test_defaults_are_what_pydantic_makes_of_them() -> None:
+    class Made(Event):
+        n: int = Field(default=3, gt=5)
+        checked: int = Field(default=3, gt=5, validate_default=True)
+        tags: list[str] = Field(default_factory=list)
+        part: Part = Part(n=1)
+        named: float = Field(default=2, alias="real")
+
+    rows = [{}, {"n": 7}, {"checked": 7}, {"checked": 7, "tags": []}, {"part": {"n": 2}}]
+    full = {"n": 7, "checked": 7, "tags": ["x"], "part": {"n": 3}}
+    assert_lines_agree(Made, lines_of(*rows, full, {**full, "real": 1.5}, {**full, "named": 1.5}))
+    decoder = decoder_of(Made)
+    assert decoder is None or not decoder.decode_all(lines_of(full)).doubts
+
+
+# --- blocks of lines, as sources hand them over ---
+
+
+def rows_of_stream(
+    text: bytes, cuts: Sequence[int], max_line: int, fields: tuple[tuple[str, str], ...] = ()
+) -> list[Chunk]:
+    """What a parser gives for a text that comes in pieces."""
+    origin = Origin("x", Usual, boundary_of(Usual), fields)
+    parser = JsonLines(max_line).start(origin)
+    places = [0, *sorted(cuts), len(text)]
+    chunks = [parser.feed(text[start:end]) for start, end in pairwise(places)]
+    return [*chunks, parser.finish()]
+
+
+def with_fields(line: bytes, fields: tuple[tuple[str, str], ...]) -> bytes:
+    """The line, if it looks like an object, with these keys at its end."""
+    body = line.strip()
+    if not fields or not (body.startswith(b"{") and body.endswith(b"}")):
+        return line
+    more = json.dumps(dict(fields)).encode().strip(b"{}")
+    return body[:-1] + (b", " if body[1:-1].strip() else b"") + more + b"}"
+
+
+def lines_one_by_one(
+    text: bytes, max_line: int, fields: tuple[tuple[str, str], ...]
+) -> tuple[Checked, list[int]]:
+    """What pydantic says to each line of a text, and which lines are too long."""
+    lines, long = [], []
+    for number, line in enumerate(text.split(b"\n"), 1):
+        line = line.removesuffix(b"\r")
+        if len(line) > max_line:
+            long.append(number)
+        elif line.strip():
+            lines.append((number, line))
+    filled = [with_fields(line, fields) for _, line in lines]
+    checked = boundary_of(Usual).each_line(filled, [number for number, _ in lines])
+    raw = dict(lines)
+    bad = [Bad(one.index, raw[one.index], one.reason) for one in checked.bad]
+    return Checked(checked.rows, checked.index, bad), long
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(usual_lines() | st.sampled_from([b"", b" \t\x0b\x0c", b"\r", b"{}"]), max_size=5),
+    st.lists(st.integers(0, 3000), max_size=4),
+    st.sampled_from([2**20, 480]),
+    st.sampled_from([(), (("store", "rome"), ("day", "2024-05-06"), ("area", "7"))]),
+    st.sampled_from([b"\n", b"\r\n"]),
+)
+def test_blocks_agree_with_lines(
+    lines: list[bytes],
+    cuts: list[int],
+    max_line: int,
+    fields: tuple[tuple[str, str], ...],
+    end: bytes,
+) -> None:
+    text = end.join(lines)
+    chunks = rows_of_stream(text, [cut % (len(text) + 1) for cut in cuts], max_line, fields)
+    expected, long = lines_one_by_one(text, max_line, fields)
+    rows = pl.concat(chunk.rows for chunk in chunks)
+    offsets = pl.concat(chunk.offsets for chunk in chunks)
+    dead = [one for chunk in chunks for one in chunk.dead]
+    reasons = [Bad(one.offset, one.raw, one.reason) for one in dead if "max_line" not in one.reason]
+    assert_same(expected, Checked(rows, offsets, reasons))
+    assert long == [one.offset for one in dead if "max_line" in one.reason]
+    assert [one.offset for one in dead] == sorted(one.offset for one in dead)
 
 
 TEXTS: dict[str, list[str]] = {

@@ -1,0 +1,1 @@
+from .jsondecoding import JsonDecoder as JsonDecoder
