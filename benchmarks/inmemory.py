@@ -11,15 +11,17 @@ import polars as pl
 import headwater as hw
 from headwater.flows.connector import Chunk, Reader, Signal, SinkContext, SourceContext, Writer
 
-__all__ = ["Frame", "Sums", "Totals"]
+from .work import Totals
+
+__all__ = ["Frame", "Sums"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame(hw.Source[Any]):
-    """The rows of a frame that is in memory, at most `rows` of them at a time."""
+    """The rows of a frame that is in memory: as many at a time as are asked for, at most `rows`."""
 
     frame: pl.DataFrame
-    rows: int = 65_536
+    rows: int | None = None
     offsets: pl.Series = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class _FrameReader(Reader):
         self._at = 0
 
     def read(self, limit: int) -> Chunk | Signal:
-        start, rows = self._at, min(limit, self._rows)
+        start, rows = self._at, limit if self._rows is None else min(limit, self._rows)
         if start >= self._frame.height:
             return Signal.END
         self._at += rows
@@ -52,25 +54,6 @@ class _FrameReader(Reader):
 
     def progress(self) -> float | None:
         return min(1.0, self._at / max(1, self._frame.height))
-
-
-@dataclass(slots=True)
-class Totals:
-    """How many rows came, and the sums of some of their columns."""
-
-    columns: Sequence[str]
-    rows: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Count rows in."""
-        self.rows += rows.height
-        for name in self.columns:
-            self.sums[name] = self.sums.get(name, 0.0) + float(rows[name].sum())
-
-    def result(self) -> dict[str, float]:
-        """Return the totals by name."""
-        return {"rows": float(self.rows), **{f"sum of {k}": v for k, v in self.sums.items()}}
 
 
 @dataclass(frozen=True, slots=True)

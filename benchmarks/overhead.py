@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Callable
 from statistics import median
@@ -10,8 +12,10 @@ from typing import Final
 import polars as pl
 
 from . import pipelines
-from .inmemory import Frame, Sums, Totals
+from .inmemory import Frame, Sums
+from .onecore import stay_on_one_core
 from .sensors import blocks
+from .work import Totals
 
 __all__ = ["BATCHES", "overhead"]
 
@@ -70,3 +74,8 @@ def _hand_seconds(
         for _ in range(_OPERATORS):
             piece = call(piece)
     return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    stay_on_one_core()
+    print(json.dumps(overhead(int(sys.argv[1]))))

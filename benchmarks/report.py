@@ -1,4 +1,4 @@
-"""Puts measurements together: medians, ratios, whether results agree, a table."""
+"""Puts measurements together: medians, ratios, whether results agree."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from .catalogue import CATALOGUE
 from .processes import Measured
 
-__all__ = ["Line", "Report", "machine", "shown"]
+__all__ = ["Line", "Report", "machine", "versions"]
 
-_VERSIONS: Final = ("polars", "pyarrow", "pydantic")
-_MEMORY_MB: Final = 400.0
-_GROWTH: Final = 1.2
-_OVERHEAD_US: Final = 20.0
-_TOLERANCE: Final = 1e-9
+_VERSIONS: Final = ("headwater", "polars", "pyarrow", "pydantic")
+_BUSY: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A job with one engine: rows per second over all rounds, and the largest peak memory."""
+    """A job with one engine: rows per second over all rounds, and the largest peak memory.
+
+    Rows per second of the core leave out when the process did not have it; 0 if not measured.
+    """
 
     job: str
     engine: str
@@ -35,21 +36,29 @@ class Line:
     max: float
     peak_rss_mb: float
     result: dict[str, float]
+    median_rows_per_core_s: float = 0.0
 
     @classmethod
     def of(cls, job: str, engine: str, rows: int, rounds: Sequence[Measured]) -> Line:
-        """Sum up the rounds of a job with one engine."""
-        speeds = [rows / one.seconds for one in rounds]
+        """Sum up the rounds of a job with one engine; of a result, each figure's median."""
+        speeds = [rows / one.seconds for one in rounds if one.seconds]
+        of_core = [rows / one.core_seconds for one in rounds if one.core_seconds]
         return cls(
             job,
             engine,
             rows,
-            median(speeds),
-            min(speeds),
-            max(speeds),
+            median(speeds) if speeds else 0.0,
+            min(speeds, default=0.0),
+            max(speeds, default=0.0),
             max(one.peak_mb for one in rounds),
-            rounds[0].result,
+            {name: median(one.result[name] for one in rounds) for name in rounds[0].result},
+            median(of_core) if of_core else 0.0,
         )
+
+    @property
+    def core_share(self) -> float:
+        """The part of its time that the process had the core; 1 if that was not measured."""
+        return self.median_rows_per_s / (self.median_rows_per_core_s or self.median_rows_per_s or 1)
 
 
 @dataclass(slots=True)
@@ -57,59 +66,92 @@ class Report:
     """All that was measured in one run, and on what."""
 
     machine: dict[str, str]
+    versions: dict[str, str]
+    rounds: int
     lines: list[Line] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    """Why an engine is not there, by name, or by job and engine."""
+    references: dict[tuple[str, int], dict[str, float]] = field(default_factory=dict)
+    """Headwater's result of a job over the rows that a slower engine got."""
     overhead: dict[str, float] = field(default_factory=dict)
     """µs per operator and batch, by kind and rows of a batch."""
+    kernels: list[dict[str, Any]] = field(default_factory=list)
 
-    def rivals(self) -> Iterator[tuple[Line, Line]]:
+    def line(self, job: str, engine: str = "headwater") -> Line | None:
+        """Return what was measured of a job and engine, if it was."""
+        found = (one for one in self.lines if (one.job, one.engine) == (job, engine))
+        return next(found, None)
+
+    def rivals(self, job: str | None = None) -> Iterator[tuple[Line, Line]]:
         """Yield Headwater's line of a job, and another engine's."""
         for other in self.lines:
-            if other.engine != "headwater":
-                yield next(one for one in self.lines if one.job == other.job), other
-
-    def ratios(self) -> dict[str, float]:
-        """Return Headwater's speed over that of each other engine, and memory's growth."""
-        found = {
-            f"{own.job}: headwater / {other.engine}": own.median_rows_per_s
-            / other.median_rows_per_s
-            for own, other in self.rivals()
-        }
-        peaks: dict[str, list[Line]] = {}
-        for line in self.lines:
-            if line.job.startswith("memory-"):
-                peaks.setdefault(line.job, []).append(line)
-        for job, (few, many) in ((job, pair) for job, pair in peaks.items() if len(pair) == 2):
-            found[f"{job}: peak at ten times the rows"] = many.peak_rss_mb / few.peak_rss_mb
-        return found
+            if other.engine != "headwater" and other.rows and job in (None, other.job):
+                own = self.line(other.job)
+                if own is not None:
+                    yield own, other
 
     def differences(self) -> list[str]:
-        """Say where another engine's results are not Headwater's (1e-9 relative)."""
+        """Say where another engine's results are not Headwater's over the same rows."""
         return [
-            f"{own.job}: headwater gives {name} = {own.result.get(name)}, {other.engine} {value}"
+            f"{own.job}: headwater gives {name} = {expected.get(name)}, {other.engine} {value}"
             for own, other in self.rivals()
+            for expected in [self._expected(own, other)]
             for name, value in other.result.items()
-            if not math.isclose(own.result.get(name, math.nan), value, rel_tol=_TOLERANCE)
+            if not math.isclose(
+                expected.get(name, math.nan), value, rel_tol=_tolerance(own.job, other.engine)
+            )
         ]
 
-    def as_json(self) -> dict[str, Any]:
-        """Return everything as JSON."""
+    def _expected(self, own: Line, other: Line) -> dict[str, float]:
+        if own.rows == other.rows:
+            return own.result
+        return self.references.get((own.job, other.rows), {})
+
+    def busy(self) -> list[Line]:
+        """Return what was measured while other programs used the core."""
+        timed = (one for one in self.lines if CATALOGUE[one.job].kind == "timed")
+        return [one for one in timed if one.core_share < _BUSY]
+
+    def as_json(self, ratios: dict[str, float]) -> dict[str, Any]:
+        """Return everything as JSON, with the ratios by name."""
         return {
             "machine": self.machine,
+            "versions": self.versions,
+            "rounds": self.rounds,
             "results": [asdict(line) for line in self.lines],
-            "ratios": self.ratios(),
+            "ratios": ratios,
+            "missing": self.missing,
             "overhead_us": self.overhead,
+            "kernels": self.kernels,
         }
+
+
+def _tolerance(job: str, engine: str) -> float:
+    return next(c.tolerance for c in CATALOGUE[job].contenders if c.engine == engine)
 
 
 def machine() -> dict[str, str]:
-    """Name the machine and the versions."""
-    found = {
+    """Name the machine."""
+    return {
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
-        "system": f"{platform.system()} {platform.machine()}",
+        "memory": f"{_memory_gib():.0f} GiB",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }
-    return found | {name: importlib.metadata.version(name) for name in _VERSIONS}
+
+
+def versions(peers: dict[str, str]) -> dict[str, str]:
+    """Name the versions: of the project's environment, then those that only the peers' has."""
+    own = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    return own | {name if name not in own else f"{name} (peers)": v for name, v in peers.items()}
+
+
+def _memory_gib() -> float:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (ValueError, OSError):
+        return math.nan
 
 
 def _cpu() -> str:
@@ -117,50 +159,3 @@ def _cpu() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown"
-
-
-def shown(report: Report) -> str:
-    """Return the report as Markdown tables, which a terminal shows as well."""
-    parts = [", ".join(f"{name} {value}" for name, value in report.machine.items())]
-    if report.lines:
-        parts.append(_table(_HEAD, [_cells(report, line) for line in report.lines]))
-    growth = [(n, r) for n, r in report.ratios().items() if n.endswith("ten times the rows")]
-    if growth:
-        rows = [(name, f"{ratio:.2f}", f"at most {_GROWTH}") for name, ratio in growth]
-        parts.append(_table(("memory", "ratio", "goal"), rows))
-    if report.overhead:
-        goal = f"at most {_OVERHEAD_US:.0f}"
-        rows = [
-            (name, f"{micros:.1f}", "" if "by hand" in name or "source" in name else goal)
-            for name, micros in report.overhead.items()
-        ]
-        parts.append(_table(("overhead", "µs", "goal"), rows))
-    return "\n\n".join(parts)
-
-
-_HEAD: Final = ("job", "engine", "rows", "k rows/s", "min", "max", "headwater / it", "peak MiB")
-
-
-def _cells(report: Report, line: Line) -> tuple[str, ...]:
-    ratio = report.ratios().get(f"{line.job}: headwater / {line.engine}")
-    peak = f"{line.peak_rss_mb:.0f}"
-    if line.job.startswith("memory-"):
-        peak += f" (goal: {_MEMORY_MB:.0f})"
-    speeds = (line.median_rows_per_s, line.min, line.max)
-    return (
-        line.job,
-        line.engine,
-        f"{line.rows:,}",
-        *(f"{speed / 1000:,.0f}" for speed in speeds),
-        "" if ratio is None else f"{ratio:.3f}",
-        peak,
-    )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    ruled = ["-" * width for width in widths]
-    return "\n".join(
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
-        for row in (head, ruled, *rows)
-    )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from polars.datatypes import DataTypeClass
 
+from ..ext import encodable, write_lines
 from ..flows.errors import ConnectorError
 from ..flows.schema import Schema
 from .columnar import ROWS
@@ -116,12 +117,17 @@ class JsonLinesEncoding(Encoding):
 
 class _JsonEncoder(Encoder):
     def __init__(self, schema: Schema, out: BinaryIO) -> None:
-        self._names = schema.names
+        self._names = list(schema.names)
         self._out = out
+        self._by_kernel = encodable(schema.empty().select(self._names))
 
     def write(self, rows: pl.DataFrame) -> None:
+        chosen = rows if rows.columns == self._names else rows.select(self._names)
+        if self._by_kernel:
+            write_lines(chosen.rechunk(), self._out.write)
+            return
         buffer = io.BytesIO()
-        rows.select(self._names).write_ndjson(buffer)
+        chosen.write_ndjson(buffer)
         self._out.write(buffer.getbuffer())
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``headwater run``, ``check``, ``graph``, ``version``.
+"""The command line: ``headwater run``, ``check``, ``graph``, ``journal``, ``version``.
 
 Exit codes:
 
@@ -23,6 +23,7 @@ import typer
 from ..flows.errors import FlowError, HeadwaterError, SettingsError
 from ..flows.flow import Flow
 from ..flows.graph import Graph
+from .journals import app as journals
 from .traces import FlowFileError, one_line, shown, user_place
 
 __all__ = ["app", "main"]
@@ -49,6 +50,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(journals, rich_help_panel="Recover")
 
 FlowArgument = Annotated[
     str,

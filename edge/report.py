@@ -36,7 +36,8 @@ def report_of(graph: Graph, progress: Progress, measured: Measured) -> dict[str,
 
     `peak_rss_mb` is of this process, plus that of the largest worker times their number.
     `late` rows that no operator reads are among the `dead`. `dropped` counts the rows that
-    operators left out on purpose, as repetitions.
+    operators left out on purpose, as repetitions. A function of a row says how many batches it ran
+    on columns, how many row by row, and why the last of these.
     """
     every = tallies(graph, progress)
     read = rows_read(graph, progress)
@@ -76,7 +77,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
 
 
 def _operator(tally: Tally) -> dict[str, Any]:
-    return {
+    found = {
         "rows_in": tally.rows_in,
         "rows_out": tally.rows_out,
         "seconds": tally.seconds,
@@ -85,6 +86,11 @@ def _operator(tally: Tally) -> dict[str, Any]:
         "dead": tally.dead,
         "watermark": _watermark(tally.watermark),
     }
+    if tally.by_columns or tally.by_rows:
+        found["batches_by_columns"] = tally.by_columns
+        found["batches_by_rows"] = tally.by_rows
+        found["by_rows_because"] = tally.why_by_rows or None
+    return found
 
 
 def _watermark(watermark: int) -> str | None:

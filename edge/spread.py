@@ -20,12 +20,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
 import polars as pl
 
-from ..ext import key_groups
+from ..ext import key_owners, split
 from ..flows.batch import KEY_GROUPS, Batch
 from ..flows.engine.runner import Options
 from ..flows.engine.shard import Counts, Delivery, Shard, Step, total
@@ -280,13 +281,10 @@ def _keys(node: Node, port: int) -> tuple[str, ...]:
 
 
 def _by_key(rows: pl.DataFrame, keys: tuple[str, ...], workers: int) -> list[pl.DataFrame | None]:
-    groups = pl.Series(key_groups([rows[key].to_arrow() for key in keys], KEY_GROUPS))
-    owners = groups.cast(pl.Int64) * workers // KEY_GROUPS
-    found = []
-    for worker in range(workers):
-        part = rows.filter(owners == worker)
-        found.append(part if part.height else None)
-    return found
+    owners = key_owners([rows[key].rechunk() for key in keys], KEY_GROUPS, workers)
+    numbers, offsets = split(owners, workers)
+    placed = rows[pl.Series(numbers)]
+    return [placed[begin:end] if begin < end else None for begin, end in pairwise(offsets)]
 
 
 def _written(rows: pl.DataFrame | None) -> bytes | None:

@@ -30,6 +30,12 @@ class Tally:
     """Rows that wait in it now."""
     dropped: int
     """Rows that it left out on purpose, as repetitions."""
+    by_columns: int
+    """Batches on which its function of a row ran on columns."""
+    by_rows: int
+    """Batches on which that was called row by row."""
+    why_by_rows: str
+    """Why, the last time."""
 
 
 def tallies(graph: Graph, progress: Progress) -> tuple[Tally, ...]:
@@ -77,4 +83,7 @@ def _tally(operator: str, nodes: list[Node], progress: Progress) -> Tally:
         last.watermark,
         sum(count.held for count in every),
         sum(count.dropped for count in every),
+        sum(count.by_columns for count in every),
+        sum(count.by_rows for count in every),
+        next((count.why_by_rows for count in every if count.why_by_rows), ""),
     )

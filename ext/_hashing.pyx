@@ -1,134 +1,168 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Stable hashes of rows, and key groups, compiled; the specification is in `hashing`."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memset
 
-import pyarrow as pa
+include "_keycolumns.pxi"
 
-from .columns import checked_groups, columns_of
-
-cdef uint64_t NULL_HASH = 0x9E3779B97F4A7C15ULL
-cdef uint64_t NAN_BITS = 0x7FF8000000000000ULL
-cdef uint64_t FNV_START = 0xCBF29CE484222325ULL
-cdef uint64_t FNV_PRIME = 0x100000001B3ULL
+cdef enum:
+    BLOCK = 1024  # rows that are hashed together: their hashes stay in the nearest cache
 
 
-cdef struct Rows:
-    const uint8_t* validity
-    const uint8_t* values
-    const uint8_t* data
-    Py_ssize_t size
-    Py_ssize_t start
-    Py_ssize_t length
+def row_hashes(columns):
+    """The hash of every row over `columns`, a uint64 array."""
+    cdef Columns keys = Columns(columns)
+    buffer = pa.allocate_buffer(8 * keys.length)
+    cdef uint64_t* hashes = <uint64_t*><size_t>buffer.address
+    cdef Py_ssize_t size, begin = 0, wrong = -1
+    with nogil:
+        while begin < keys.length and wrong < 0:
+            size = min(BLOCK, keys.length - begin)
+            wrong = _hash(keys.items, keys.count, begin, size, hashes + begin)
+            begin += size
+    if wrong >= 0:
+        raise outside(wrong)
+    return pa.Array.from_buffers(pa.uint64(), keys.length, [None, buffer])
 
 
 def key_groups(columns, groups):
     """The key group of every row, an int32 array with values in 0 .. groups - 1."""
-    cdef uint64_t count = checked_groups(groups)
-    hashes, length = _hashes(columns)
-    if not length:
-        return pa.array([], pa.int32())
-    buffer = pa.allocate_buffer(4 * length)
-    cdef const uint64_t[::1] source = memoryview(hashes).cast("B").cast("Q")
-    cdef int32_t[::1] target = memoryview(buffer).cast("B").cast("i")
-    cdef Py_ssize_t row
+    return key_owners(columns, groups, groups)
+
+
+def key_owners(columns, groups, owners):
+    """Who has each row's key group, an int32 array with values in 0 .. owners - 1."""
+    if not 1 <= groups < 1 << 31:
+        raise ValueError(f"groups must be in 1 .. 2**31 - 1, not {groups}")
+    if not 1 <= owners <= groups:
+        raise ValueError(f"owners must be in 1 .. {groups}, not {owners}")
+    cdef uint64_t all_groups = groups, all_owners = owners
+    cdef Columns keys = Columns(columns)
+    buffer = pa.allocate_buffer(4 * keys.length)
+    cdef int32_t* found = <int32_t*><size_t>buffer.address
+    cdef uint64_t hashes[BLOCK]
+    cdef Py_ssize_t row, size, begin = 0, wrong = -1
     with nogil:
-        for row in range(source.shape[0]):
-            target[row] = <int32_t>(((source[row] >> 32) * count) >> 32)
-    return pa.Array.from_buffers(pa.int32(), length, [None, buffer])
-
-
-def row_hashes(columns):
-    """The hash of every row over `columns`, a uint64 array; raises as `key_groups` does."""
-    hashes, length = _hashes(columns)
-    return pa.Array.from_buffers(pa.uint64(), length, [None, hashes])
-
-
-cdef tuple _hashes(columns):
-    found = columns_of(columns)
-    cdef Py_ssize_t length = found[0].length
-    buffer = pa.allocate_buffer(8 * length)
-    if not length:
-        return buffer, 0
-    cdef uint64_t[::1] hashes = memoryview(buffer).cast("B").cast("Q")
-    hashes[:] = 0
-    for column in found:
-        _add(&hashes[0], column)
-    return buffer, length
-
-
-cdef int _add(uint64_t* hashes, column) except -1:
-    cdef const uint8_t[::1] validity, values = column.values, data = column.data
-    cdef Rows rows
-    cdef bint floats = column.form == "float"
-    cdef Py_ssize_t wrong = -1
-    rows.validity = NULL
-    if column.validity is not None:
-        validity = column.validity
-        rows.validity = &validity[0]
-    rows.values = &values[0]
-    rows.size = data.shape[0]
-    rows.data = &data[0] if rows.size else NULL
-    rows.start = column.start
-    rows.length = column.length
-    if column.form == "bytes":
-        with nogil:
-            wrong = _add_bytes(hashes, rows)
-    else:
-        with nogil:
-            _add_words(hashes, rows, floats)
+        while begin < keys.length and wrong < 0:
+            size = min(BLOCK, keys.length - begin)
+            wrong = _hash(keys.items, keys.count, begin, size, hashes)
+            for row in range(size):
+                found[begin + row] = <int32_t>(((hashes[row] >> 32) * all_groups) >> 32)
+            if all_owners < all_groups:
+                for row in range(begin, begin + size):
+                    found[row] = <int32_t>(<uint64_t>found[row] * all_owners / all_groups)
+            begin += size
     if wrong >= 0:
-        raise ValueError(f"row {wrong}: its offsets lie outside the data of the column")
-    return 0
+        raise outside(wrong)
+    return pa.Array.from_buffers(pa.int32(), keys.length, [None, buffer])
 
 
-cdef void _add_words(uint64_t* hashes, Rows rows, bint floats) noexcept nogil:
-    cdef Py_ssize_t row
-    cdef uint64_t bits
-    cdef double number
-    for row in range(rows.length):
-        if _is_null(rows, row):
-            bits = NULL_HASH
+cdef Py_ssize_t _hash(
+    const Column* items, Py_ssize_t count, Py_ssize_t begin, Py_ssize_t size, uint64_t* hashes
+) noexcept nogil:
+    # Of rows `begin` to `begin + size`. The first row with a value outside, or -1.
+    cdef const Column* column
+    cdef Py_ssize_t number, row, wrong = -1
+    cdef uint64_t value
+    memset(hashes, 0, 8 * size)
+    for number in range(count):
+        column = &items[2 * number]
+        if column.kind == INTEGERS or column.kind == SINGLES or column.kind == DOUBLES:
+            _add_numbers(column, begin, size, hashes)
+        elif column.kind == VIEWS:
+            wrong = _add_views(&column.view, begin, size, hashes)
         else:
-            memcpy(&bits, rows.values + 8 * (rows.start + row), 8)
-            if floats:
-                memcpy(&number, &bits, 8)
-                if number == 0.0:
-                    bits = 0
-                elif number != number:
-                    bits = NAN_BITS
-            bits = _finalizer(bits)
-        hashes[row] = _finalizer(hashes[row] * 31 + bits)
-
-
-cdef Py_ssize_t _add_bytes(uint64_t* hashes, Rows rows) noexcept nogil:
-    """The first row whose offsets are wrong; -1 if there is none."""
-    cdef Py_ssize_t row
-    cdef int64_t begin, end, position
-    cdef uint64_t h
-    for row in range(rows.length):
-        if _is_null(rows, row):
-            h = NULL_HASH
-        else:
-            memcpy(&begin, rows.values + 8 * (rows.start + row), 8)
-            memcpy(&end, rows.values + 8 * (rows.start + row + 1), 8)
-            if not 0 <= begin <= end <= rows.size:
-                return row
-            h = FNV_START
-            for position in range(begin, end):
-                h = (h ^ rows.data[position]) * FNV_PRIME
-            h = _finalizer(h)
-        hashes[row] = _finalizer(hashes[row] * 31 + h)
+            for row in range(size):
+                if _value(column, begin + row, &value):
+                    return begin + row
+                hashes[row] = hash_with(hashes[row], value)
+        if wrong >= 0:
+            return wrong
     return -1
 
 
-cdef inline bint _is_null(Rows rows, Py_ssize_t row) noexcept nogil:
-    cdef Py_ssize_t position = rows.start + row
-    return rows.validity != NULL and not (rows.validity[position >> 3] >> (position & 7)) & 1
+cdef void _add_numbers(
+    const Column* column, Py_ssize_t begin, Py_ssize_t size, uint64_t* hashes
+) noexcept nogil:
+    cdef uint64_t words[BLOCK]
+    cdef const uint8_t* source = place_of(column, begin)
+    cdef Py_ssize_t row
+    if column.kind != INTEGERS:
+        hw_canonical(source, column.width, size, words)
+        source = <const uint8_t*>words
+    elif column.width < 8:
+        hw_widen(source, column.width, column.signed, size, words)
+        source = <const uint8_t*>words
+    if column.view.validity == NULL:
+        for row in range(size):
+            hashes[row] = hash_with(hashes[row], hash_of_word(hw_bits(source + 8 * row)))
+        return
+    for row in range(size):
+        hashes[row] = hash_with(
+            hashes[row],
+            hash_of_word(hw_bits(source + 8 * row))
+            if is_valid(&column.view, begin + row) else hash_of_null(),
+        )
 
 
-cdef inline uint64_t _finalizer(uint64_t z) noexcept nogil:
-    z = (z ^ (z >> 30)) * <uint64_t>0xBF58476D1CE4E5B9ULL
-    z = (z ^ (z >> 27)) * <uint64_t>0x94D049BB133111EBULL
-    return z ^ (z >> 31)
+cdef Py_ssize_t _add_views(
+    const View* view, Py_ssize_t begin, Py_ssize_t size, uint64_t* hashes
+) noexcept nogil:
+    # The first row with a value outside, or -1.
+    cdef const uint8_t* place = view.values + 16 * (view.start + begin)
+    cdef bint all_valid = view.validity == NULL
+    cdef Py_ssize_t row, length
+    cdef const uint8_t* text
+    cdef uint64_t value
+    for row in range(size):
+        length = hw_length(place + 16 * row)
+        if not (all_valid or is_valid(view, begin + row)):
+            value = hash_of_null()
+        elif 0 <= length <= 12:
+            value = hash_of_inline(place + 16 * row + 4, length)
+        else:
+            text = hw_text(place + 16 * row, view.buffers, view.sizes, view.count, length)
+            if text == NULL:
+                return begin + row
+            value = hw_long(text, length)
+        hashes[row] = hash_with(hashes[row], value)
+    return -1
+
+
+cdef inline int _value(const Column* column, Py_ssize_t row, uint64_t* found) noexcept nogil:
+    # The hash of any value: 0, or -1 if it lies outside.
+    cdef const Column* where
+    cdef const uint8_t* place
+    cdef Py_ssize_t length, at
+    cdef int state = stands_at(column, row, &where, &at)
+    if state:
+        found[0] = hash_of_null()
+        return min(state, 0)
+    if where.kind == BOOLS:
+        found[0] = hash_of_word(bit_at(&where.view, at))
+    elif where.kind in (VIEWS, OFFSETS, LARGE_OFFSETS, FIXED):
+        if bytes_at(where, at, &place, &length):
+            return -1
+        found[0] = hash_of_bytes(place, length)
+    else:
+        found[0] = _number(where, place_of(where, at))
+    return 0
+
+
+cdef inline uint64_t _number(const Column* column, const uint8_t* place) noexcept nogil:
+    cdef uint64_t words[2]
+    cdef float single
+    cdef double number
+    cdef int64_t scale
+    if column.kind == INTEGERS:
+        return hash_of_word(hw_integer(place, column.width, column.signed))
+    if column.kind == DECIMALS:
+        scale = hw_decimal(place, column.width, column.scale, words)
+        return hash_with(hash_of_bytes(<const uint8_t*>words, 16), hash_of_word(scale))
+    if column.kind == HALVES:
+        return hash_of_float(hw_half(place))
+    if column.kind == SINGLES:
+        memcpy(&single, place, 4)
+        return hash_of_float(single)
+    memcpy(&number, place, 8)
+    return hash_of_float(number)

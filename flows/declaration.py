@@ -109,6 +109,8 @@ class Options:
     timeout: int | None = None
     retries: int = 0
     ordered: bool = True
+    vectorize: bool = True
+    """Whether a function of a row may run on columns."""
     wrong: dict[str, str] = field(default_factory=dict, repr=False)
     """What is wrong with an option, by its name."""
 

@@ -5,7 +5,7 @@
         store: Site
         celsius: float = Field(ge=-90)
 
-Constructing one checks no values (0.3 µs); `pydantic.TypeAdapter(Reading)` checks everything.
+Constructing one checks no values (0.06 µs); `pydantic.TypeAdapter(Reading)` checks everything.
 Events are values: they compare and hash by their fields, and assigning to a field raises.
 """
 
@@ -35,6 +35,7 @@ from pydantic import Field, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from ..ext import install_constructor, install_replace
 from .errors import SchemaError
 from .marks import EventTimeMark, SiteMark, Unit, Width, Zone, marked
 from .memo import once_per_class
@@ -125,18 +126,37 @@ def _parameter(name: str, default: object) -> str:
     return default.alias or name if isinstance(default, FieldInfo) else name
 
 
-def _signature(name: str, scope: dict[str, Any], default: object) -> tuple[str, str]:
+def _signature(name: str, scope: dict[str, Any], declared: object) -> tuple[str, str]:
     """The parameter of a field in the generated `__init__`, and the value it stores."""
-    given, factory = _parameter(name, default), None
-    if isinstance(default, FieldInfo):
-        factory, default = default.default_factory, default.default
+    given = _parameter(name, declared)
+    default, factory = _default(declared)
     if factory is not None:
         scope[f"_make_{name}"] = factory
         return f"{given}=_missing", f"_make_{name}() if {given} is _missing else {given}"
-    if default is PydanticUndefined or default is Ellipsis:
+    if default is PydanticUndefined:
         return given, given
     scope[f"_default_{name}"] = default
     return f"{given}=_default_{name}", given
+
+
+def _default(declared: object) -> tuple[Any, Any]:
+    """The default of a field, PydanticUndefined if it has none, and the factory of one, or None."""
+    default, factory = declared, None
+    if isinstance(declared, FieldInfo):
+        default, factory = declared.default, declared.default_factory
+    return PydanticUndefined if default is Ellipsis else default, factory
+
+
+def _speed_construction(cls: EventMeta) -> None:
+    """Let calls of `cls` do what its `__init__` does without running it, where that can be."""
+    declared = {n: cls.__event_defaults__.get(n, PydanticUndefined) for n in cls.__event_names__}
+    found = {name: _default(one) for name, one in declared.items()}
+    install_constructor(
+        cls,
+        {name: _parameter(name, one) for name, one in declared.items()},
+        {name: value for name, (value, _) in found.items() if value is not PydanticUndefined},
+        {name: factory for name, (_, factory) in found.items() if factory is not None},
+    )
 
 
 def _write_methods(cls: EventMeta) -> None:
@@ -210,6 +230,7 @@ class EventMeta(type):
         cls.__event_validated__ = _has_validators(cls)
         cls.__event_memo__ = {}
         _write_methods(cls)
+        _speed_construction(cls)
         with contextlib.suppress(_Unresolved):
             _resolve(cls)
         return cls
@@ -372,6 +393,9 @@ class Event(metaclass=EventMeta):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         _resolve(cls)
         return handler(source)
+
+
+install_replace(Event)
 
 
 def _restore(cls: type[Event], values: dict[str, Any]) -> Any:

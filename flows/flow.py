@@ -45,17 +45,20 @@ class Flow:
         settings: type[Settings] | None = None,
         on_error: OnError = "dead",
         max_latency: Duration = "50ms",
+        vectorize: bool = True,
     ) -> None:
         """Begin a flow.
 
         `on_error` says what happens when a user's function raises for a row: "dead" sends the row
         to the dead letters and goes on, "stop" ends the flow. `max_latency` bounds how long rows
-        wait for others to come in one batch with them.
+        wait for others to come in one batch with them. With `vectorize`, functions
+        of a row run on columns wherever that gives the same.
         """
         self.name = name
         self.settings = settings
         self.on_error: OnError = on_error
         self.max_latency = microseconds(max_latency)
+        self.vectorize = vectorize
         self.declarations: list[Declaration] = []
         self.problems: list[Problem] = []
         self.unapplied: list[Problem] = []
@@ -116,12 +119,13 @@ class Flow:
         timeout: Duration | None = None,
         retries: int = 0,
         ordered: bool = True,
+        vectorize: bool | None = None,
     ) -> Decorator:
         """Declare what is done to the rows of `upstream`; annotations say how it is called.
 
         `key`, `ttl`, `order` and `timers` are for functions with state (see `State`, `Timer`);
         `in_flight`, `timeout`, `retries` and `ordered` for ``async def`` functions; `returns`
-        for functions on batches.
+        for functions on batches; `vectorize` for functions of a row (None: as the flow says).
         """
         wrong: dict[str, str] = {}
         options = Options(
@@ -136,6 +140,7 @@ class Flow:
             wrong=wrong,
             retries=retries,
             ordered=ordered,
+            vectorize=self.vectorize if vectorize is None else vectorize,
         )
         scope = scope_of(sys._getframe(1))
         return self._declares("operator", upstream, name, options, scope)

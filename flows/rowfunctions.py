@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from .declaration import Declaration
 from .draft import Draft
@@ -15,7 +15,10 @@ from .operators.columns import Columns, Step
 from .operators.function import RowFunction
 from .operators.process import Parameter, Process
 from .schema import Schema, conforming, differences, schema_of
+from .settings import Settings
 from .signature import Signature
+from .vectorized.nodes import Refused
+from .vectorized.program import Program, program_of
 
 __all__ = ["row_function"]
 
@@ -90,6 +93,7 @@ def _spec(
             optional=optional,
             settings=signature.settings,
         )
+    program, why = _on_columns(declaration, signature, set(classes), optional)
     return RowFunction(
         declaration.function,
         tuple(classes),
@@ -97,7 +101,37 @@ def _spec(
         returned.many,
         optional,
         signature.settings,
+        program,
+        why,
     )
+
+
+def _on_columns(
+    declaration: Declaration, signature: Signature, classes: set[type[Event]], optional: bool
+) -> tuple[Program | None, str]:
+    """Return a row function as expressions on columns, or why it is called row by row."""
+    returned = signature.returned
+    if returned.event is None:
+        return None, ""  # a sink, of which the calls are all there is
+    if not declaration.options.vectorize:
+        return None, "vectorize=False"
+    if returned.many:
+        return None, "it may give several rows for one"
+    if len(classes) != 1:
+        return None, "it takes events of several classes"
+    given = [injected.fresh for injected in signature.injected if injected.kind == "settings"]
+    try:
+        program = program_of(
+            declaration.function,
+            classes.pop(),
+            returned.event,
+            optional=optional,
+            settings=signature.settings,
+            settings_class=cast(type[Settings], given[0]) if given else None,
+        )
+    except Refused as refused:
+        return None, str(refused)
+    return program, ""
 
 
 def _check_keys(keys: tuple[str, ...], inputs: Sequence[Loaded]) -> None:

@@ -1,21 +1,22 @@
 """Events to frames and back.
 
-Whole columns are converted at once; only those of a column that refuses are looked at singly.
+A kernel reads events out of columns, and appends those that fit exactly to columns. What does not
+fit exactly is looked at here, value by value: it fits after all, or the reason why not is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal
-from itertools import accumulate, chain, repeat
-from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 import polars as pl
 import pyarrow as pa
 
+from ..ext import RecordPlan, RecordReader, RecordWriter, call_each
+from ..ext.recordvalues import FIRST, LAST, Form, Kept, NoMember
 from .errors import SchemaError
 from .event import Event
 from .fieldtypes import FieldType, field_types
@@ -24,18 +25,22 @@ from .memo import once_per_class
 from .schema import conform, schema_of
 from .validation import LONGEST
 
-__all__ = ["checked_frame", "constant", "events_of", "frame_of", "shown"]
+__all__ = [
+    "Settled",
+    "call_with_events",
+    "checked_frame",
+    "constant",
+    "events_of",
+    "frame_of",
+    "settled",
+    "shown",
+    "writer_of",
+]
 
 E = TypeVar("E", bound=Event)
 
 _MICROSECOND = timedelta(microseconds=1)
-_FIRST = -62_135_596_800_000_000
-_LAST = 253_402_300_799_999_999
-# Below this many µs from 1970, a double of seconds still tells every µs apart.
-_EXACT_MICROS = 1 << 52
 _WIDE = Context(prec=80)
-
-_Faults = dict[int, list[str]]  # why rows do not fit, by index
 
 
 class _Misfit(Exception):
@@ -114,7 +119,7 @@ def _one_str(kept: FieldType, value: str) -> str:
 def _one_datetime(kept: FieldType, value: datetime) -> datetime:
     if value.utcoffset() is None:
         raise _refuse("Value should have a time zone, such as datetime.UTC", value)
-    if not _FIRST <= (value - EPOCH) // _MICROSECOND <= _LAST:
+    if not FIRST <= (value - EPOCH) // _MICROSECOND <= LAST:
         raise _refuse("Value should lie between the years 1 and 9999 in UTC", value)
     return value.astimezone(UTC)
 
@@ -188,161 +193,29 @@ _FINISH: dict[str, Callable[[FieldType, Any], Any]] = {
 }
 
 
-# --- a whole column: the series, or a _Misfit if some value has to be looked at ---
-
-
-def _column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
-    """The column, if every value has exactly the class that is declared."""
-    kinds = set(map(type, values))
-    if kept.nullable:
-        kinds.discard(type(None))
-    if kept.kind in ("event", "time", "duration") or not kinds <= _exact(kept):
-        raise _Misfit("type")
-    try:
-        return _BUILD.get(kept.kind, _plain_column)(kept, values)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError, pa.ArrowException):
-        raise _Misfit("value") from None
-
-
-def _exact(kept: FieldType) -> set[type]:
-    if kept.kind == "float":
-        return {float}
-    if kept.kind == "literal":
-        return set(map(type, kept.of))
-    return {kept.of} if kept.kind == "enum" else {_WANTED[kept.kind][0]}
-
-
-def _plain_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
-    return pl.Series(values, dtype=kept.polars, strict=True)
-
-
-def _datetime_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
-    zones = {value.tzinfo for value in values if value is not None}
-    if not all(isinstance(zone, timezone | ZoneInfo) for zone in zones):
-        raise _Misfit("zone")
-    series = pl.Series(pl.from_arrow(pa.array(values, pa.timestamp("us", "UTC"))))
-    micros = series.to_physical()
-    low, high = micros.min(), micros.max()
-    if isinstance(low, int) and isinstance(high, int) and (low < _FIRST or high > _LAST):
-        raise _Misfit("range")
-    return series.cast(kept.polars)
-
-
 def _arrow_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
     return pl.Series(pl.from_arrow(pa.array(values, kept.arrow)), dtype=kept.polars)
 
 
-def _enum_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
-    return _plain_column(kept, [None if value is None else value.value for value in values])
-
-
-def _literal_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
-    if not set(values) - {None} <= set(kept.of):
-        raise _Misfit("value")
-    return _plain_column(kept, values)
-
-
-def _list_column(kept: FieldType, values: Sequence[Any]) -> pl.Series:
-    assert kept.item is not None
-    items = list(chain.from_iterable(value for value in values if value is not None))
-    inner = _column(kept.item, items).to_arrow()
-    sizes = (0 if value is None else len(value) for value in values)
-    offsets = pa.array(accumulate(sizes, initial=0), pa.int64())
-    nulls = pa.array([value is None for value in values], pa.bool_())
-    lists = pa.LargeListArray.from_arrays(offsets, inner, mask=nulls)
-    return pl.Series(pl.from_arrow(lists), dtype=kept.polars)
-
-
-_BUILD: dict[str, Callable[[FieldType, Sequence[Any]], pl.Series]] = {
-    "datetime": _datetime_column,
-    "enum": _enum_column,
-    "decimal": _arrow_column,
-    "literal": _literal_column,
-    "list": _list_column,
-}
-
-
-def _column_by_value(
-    name: str, kept: FieldType, values: list[Any], index: Sequence[int], faults: _Faults
-) -> pl.Series:
-    """The column with null in place of what does not fit, which `faults` then names."""
-    fitting: list[Any] = []
-    for place, value in zip(index, values, strict=True):
-        try:
-            fitting.append(_part(kept, value, name))
-        except _Misfit as misfit:
-            faults.setdefault(place, []).append(f"{misfit.path}: {misfit}")
-            fitting.append(None)
-    return _arrow_column(kept, fitting)
-
-
-# --- a series back to values ---
-
-
-def _values(kept: FieldType, series: pl.Series) -> Iterable[Any]:
-    if kept.kind == "datetime":
-        return _instants(kept, series)
-    if kept.kind == "enum":
-        return _members(kept, series)
-    if kept.kind == "event":
-        return _nested(kept, series)
-    if kept.kind == "list":
-        return _lists(kept, series)
-    return series.to_list()
-
-
-def _instants(kept: FieldType, series: pl.Series) -> Iterable[Any]:
-    """Times in UTC carry `datetime.UTC`; polars would make one of a ZoneInfo, in twice the time."""
-    if kept.polars != pl.Datetime("us", "UTC"):
-        return series.to_list()
-    micros = series.to_physical()
-    low, high = micros.min(), micros.max()
-    exact = isinstance(low, int) and isinstance(high, int) and high < _EXACT_MICROS and low >= 0
-    if exact and not series.null_count():
-        return map(datetime.fromtimestamp, (micros / 1_000_000).to_list(), repeat(UTC))
-    return [
-        None if count is None else EPOCH + timedelta(microseconds=count)
-        for count in micros.to_list()
+def _by_value(events: Sequence[object], cls: type[Event]) -> tuple[pl.DataFrame, list[str | None]]:
+    """The events that fit as rows, and for each event None or why it does not."""
+    faults: list[list[str]] = [
+        [] if isinstance(event, cls) else [f"Value should be {cls.__name__} [found {shown(event)}]"]
+        for event in events
     ]
-
-
-def _members(kept: FieldType, series: pl.Series) -> Iterable[Any]:
-    members: dict[Any, Any] = {member.value: member for member in kept.of}
-    members[None] = None
-    try:
-        return [members[value] for value in series.to_list()]
-    except KeyError as missing:
-        raise SchemaError(
-            f"{missing.args[0]!r} is no {kept.of.__name__}; filter such rows out before, "
-            f"or add it to the enum"
-        ) from None
-
-
-def _nested(kept: FieldType, series: pl.Series) -> Iterable[Any]:
-    present = iter(_built(series.drop_nulls().struct.unnest(), kept.of))
-    return [None if null else next(present) for null in series.is_null().to_list()]
-
-
-def _lists(kept: FieldType, series: pl.Series) -> Iterable[Any]:
-    assert kept.item is not None
-    if kept.item.kind not in ("datetime", "enum", "event", "list"):
-        return series.to_list()
-    flat = pl.Series(pl.from_arrow(series.drop_nulls().to_arrow().flatten()))
-    flat = flat if flat.dtype == kept.item.polars else flat.cast(kept.item.polars)
-    items = iter(_values(kept.item, flat))
-    return [
-        None if size is None else [next(items) for _ in range(size)]
-        for size in series.list.len().to_list()
-    ]
-
-
-def _built(frame: pl.DataFrame, cls: type[E]) -> list[E]:
-    """Events made without `__init__`, each column set on all of them in one pass."""
-    events: list[E] = list(map(object.__new__, repeat(cls, frame.height)))
+    sound = [(event, why) for event, why in zip(events, faults, strict=True) if not why]
+    columns: dict[str, pl.Series] = {}
     for name, kept in field_types(cls).items():
-        column = _values(kept, frame.get_column(name))
-        any(map(getattr(cls, name).__set__, events, column))  # a slot's setter returns None
-    return events
+        fitting: list[Any] = []
+        for event, why in sound:
+            try:
+                fitting.append(_part(kept, getattr(event, name), name))
+            except _Misfit as misfit:
+                why.append(f"{misfit.path}: {misfit}")
+                fitting.append(None)
+        columns[name] = _arrow_column(kept, fitting)
+    fits = pl.Series([not why for _, why in sound], dtype=pl.Boolean)
+    return pl.DataFrame(columns).filter(fits), ["; ".join(why) or None for why in faults]
 
 
 def constant(kept: FieldType, value: object, height: int) -> pl.Series | None:
@@ -353,17 +226,131 @@ def constant(kept: FieldType, value: object, height: int) -> pl.Series | None:
         return None
 
 
+# --- how the kernel keeps the fields ---
+
+_FORMS: dict[Any, Form] = {
+    pl.Boolean: "bool",
+    pl.Int8: "int8",
+    pl.Int16: "int16",
+    pl.Int32: "int32",
+    pl.Int64: "int64",
+    pl.Float64: "float",
+    pl.String: "text",
+    pl.Binary: "bytes",
+    pl.Datetime: "instant",
+    pl.Date: "date",
+    pl.Time: "time",
+    pl.Duration: "duration",
+    pl.Decimal: "decimal",
+    pl.List: "list",
+    pl.Struct: "record",
+}
+
+
+def _kept(name: str, field: FieldType) -> Kept:
+    form, dtype = _FORMS[type(field.polars)], field.polars
+    if field.kind in ("enum", "literal"):
+        kind: Form = "member" if field.kind == "enum" else "literal"
+        return Kept(name, kind, field.nullable, field.of, (Kept("", form),))
+    if field.kind == "event":
+        inner = tuple(_kept(one, kept) for one, kept in field_types(field.of).items())
+        return Kept(name, form, field.nullable, field.of, inner)
+    if field.item is not None:
+        return Kept(name, form, field.nullable, None, (_kept("item", field.item),))
+    of: Any = LONGEST if field.kind == "duration" else None
+    if isinstance(dtype, pl.Decimal):
+        of = (dtype.precision or 38, dtype.scale)
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone not in (None, "UTC"):
+        of = ZoneInfo(str(dtype.time_zone))
+    return Kept(name, form, field.nullable, of)
+
+
 @once_per_class
-def _getters(cls: type[Event]) -> list[tuple[str, FieldType, Callable[[Any], Any]]]:
-    return [(name, kept, attrgetter(name)) for name, kept in field_types(cls).items()]
+def _plan(cls: type[Event]) -> RecordPlan:
+    return RecordPlan(cls, tuple(_kept(name, kept) for name, kept in field_types(cls).items()))
+
+
+def _reader(frame: pl.DataFrame, cls: type[Event]) -> RecordReader:
+    plan = _plan(cls)
+    try:
+        return RecordReader(plan, frame)
+    except (KeyError, TypeError, ValueError):  # another type, no such column, several chunks
+        return RecordReader(plan, conform(frame, schema_of(cls)).rechunk())
+
+
+def _unknown(missing: NoMember) -> SchemaError:
+    return SchemaError(f"{missing}; filter such rows out before, or add it to the enum")
+
+
+# --- events and frames ---
 
 
 def events_of(frame: pl.DataFrame, cls: type[E]) -> list[E]:
     """The rows of a frame as events, unchecked; columns the class lacks are left out.
 
-    Raises SchemaError if the frame lacks a column, or has one of another type.
+    Raises SchemaError if the frame lacks a column, has one of another type, or holds what is no
+    value of an enum.
     """
-    return _built(conform(frame, schema_of(cls)), cls)
+    try:
+        return _reader(frame, cls).rest()
+    except NoMember as missing:
+        raise _unknown(missing) from None
+
+
+def call_with_events(
+    call: Callable[[Any], Any],
+    frame: pl.DataFrame,
+    cls: type[Event],
+    writer: RecordWriter | None,
+    optional: bool,
+    take: Callable[[int, Any], None],
+    fail: Callable[[int, Exception], None],
+) -> None:
+    """Call with every row of a frame as an event, number 0 first; raises as `events_of` does.
+
+    An event of the writer's class goes straight to the writer, anything else with its number to
+    `take`, save None if that is `optional`. An exception of the call or of `take` goes to `fail`.
+    """
+    try:
+        call_each(call, _reader(frame, cls), writer, optional, take, fail)
+    except NoMember as missing:
+        raise _unknown(missing) from None
+
+
+def writer_of(cls: type[Event], rows: int = 0) -> RecordWriter:
+    """Columns that events are appended to, with room for so many at first; then `settled`."""
+    return RecordWriter(_plan(cls), rows)
+
+
+class Settled(NamedTuple):
+    """What came of events that were appended."""
+
+    rows: pl.DataFrame
+    """Those that fit their class, in the order in which they were appended."""
+    places: pl.Series | None
+    """The place of each row; None if they are 0, 1, 2 and so on."""
+    bad: list[tuple[int, str]]
+    """(place, reason) of each that does not fit."""
+
+
+def settled(writer: RecordWriter, cls: type[Event]) -> Settled:
+    """Take the events out of a writer, and decide about those that do not fit exactly."""
+    written = writer.finish()
+    rows = pl.DataFrame(written.rows)
+    found = written.places
+    places = None if found is None else pl.Series(pl.from_arrow(found))
+    if not written.rest:
+        return Settled(rows, places, [])
+    if places is None:
+        places = pl.int_range(rows.height, eager=True)
+    late, reasons = _by_value([one for _, _, one in written.rest], cls)
+    bad = [(place, why) for (_, place, _), why in zip(written.rest, reasons, strict=True) if why]
+    fits = [one for one, why in zip(written.rest, reasons, strict=True) if not why]
+    # What stands before row n of the others is sorted in by n; the sort is stable.
+    before = [row for row, _, _ in fits] + list(range(rows.height))
+    order = sorted(range(len(before)), key=before.__getitem__)
+    where = pl.Series([place for _, place, _ in fits], dtype=pl.Int64)
+    return Settled(pl.concat([late, rows])[order], pl.concat([where, places])[order], bad)
 
 
 def frame_of(events: Sequence[E], cls: type[E]) -> pl.DataFrame:
@@ -380,21 +367,7 @@ def frame_of(events: Sequence[E], cls: type[E]) -> pl.DataFrame:
 
 def checked_frame(events: Sequence[E], cls: type[E]) -> tuple[pl.DataFrame, list[tuple[int, str]]]:
     """The events that fit their class as a frame, and (index, reason) of those that do not."""
-    faults: _Faults = {}
-    if not set(map(type, events)) <= {cls}:
-        for place, event in enumerate(events):
-            if not isinstance(event, cls):
-                faults[place] = [f"Value should be {cls.__name__} [found {shown(event)}]"]
-    index = [place for place in range(len(events)) if place not in faults]
-    sound = [events[i] for i in index] if faults else events
-    columns: dict[str, pl.Series] = {}
-    for name, kept, getter in _getters(cls):
-        values = list(map(getter, sound))
-        try:
-            columns[name] = _column(kept, values)
-        except _Misfit:
-            columns[name] = _column_by_value(name, kept, values, index, faults)
-    frame = pl.DataFrame(columns)
-    if faults:
-        frame = frame.filter(pl.Series([i not in faults for i in index], dtype=pl.Boolean))
-    return frame, [(i, "; ".join(why)) for i, why in sorted(faults.items())]
+    writer = writer_of(cls, len(events))
+    writer.extend(events)
+    found = settled(writer, cls)
+    return found.rows, found.bad

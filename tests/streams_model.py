@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from hypothesis import strategies as st
 
-from headwater.ext import key_groups
+from headwater.ext import key_groups, row_hashes
 from headwater.flows.aggregates import Aggregate
 from headwater.flows.batch import (
     DELETED,
@@ -65,6 +65,14 @@ def group(k: str | None, j: int | None) -> int:
     """The key group of a key of `KEYS`."""
     columns = [pl.Series([k], dtype=pl.String), pl.Series([j], dtype=pl.Int64)]
     found: int = key_groups([c.to_arrow() for c in columns], KEY_GROUPS)[0].as_py()
+    return found
+
+
+@cache
+def hashed(k: str | None, j: int | None) -> int:
+    """The hash of a key of `KEYS`, of which its key group is the uppermost part."""
+    columns = [pl.Series([k], dtype=pl.String), pl.Series([j], dtype=pl.Int64)]
+    found: int = row_hashes(columns)[0].as_py()
     return found
 
 
@@ -346,6 +354,7 @@ __all__ = [
     "folded",
     "gathered",
     "group",
+    "hashed",
     "honest",
     "judged",
     "nulls_first",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
+import inspect
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -102,6 +104,71 @@ def test_defaults_and_inherited_fields() -> None:
     assert first.tags is not second.tags
     assert "fuller" == Fuller.kind
     assert ["at", "store", "celsius", "tags"] == [f.name for f in dataclasses.fields(Fuller)]
+
+
+def test_fields_may_be_given_in_any_order_and_by_any_string() -> None:
+    values = {"tags": ["x"], "celsius": 1, "store": "a", "at": NOON}
+    expected = Fuller(at=NOON, store="a", celsius=1, tags=["x"])
+    assert expected == Fuller(**values)  # type: ignore[arg-type]
+    assert expected == Fuller(**{"".join(list(name)): value for name, value in values.items()})  # type: ignore[arg-type]
+    assert expected == Fuller(tags=["x"], at=NOON, celsius=1, store="a")
+
+
+def test_a_class_may_be_called_by_anything_that_calls() -> None:
+    make = functools.partial(Fuller, at=NOON)
+    assert [Fuller(at=NOON, store=store) for store in "ab"] == [make(store=store) for store in "ab"]
+    assert Event() == Event()
+    with pytest.raises(TypeError, match="positional"):
+        next(map(Fuller, "a"))  # type: ignore[arg-type]
+
+
+def test_a_factory_that_raises_makes_no_event() -> None:
+    def fail() -> int:
+        raise LookupError("none left")
+
+    class Numbered(Event):
+        name: str
+        number: int = Field(default_factory=fail)
+
+    assert 3 == Numbered(name="a", number=3).number
+    with pytest.raises(LookupError, match="none left"):
+        Numbered(name="a")
+
+
+def test_an_init_that_is_replaced_runs() -> None:
+    class Counted(Event):
+        n: int
+
+    generated = Counted.__init__
+
+    def doubled(self: Counted, *, n: int) -> None:
+        generated(self, n=2 * n)
+
+    Counted.__init__ = doubled  # type: ignore[method-assign]
+    assert 6 == Counted(n=3).n
+    assert 8 == Counted(n=3).replace(n=4).n
+    Counted.__init__ = generated  # type: ignore[method-assign]
+    assert 3 == Counted(n=3).n
+
+
+def test_replace_takes_what_is_there() -> None:
+    class Named(Reading):
+        self_: int = Field(default=1, alias="own")
+
+    event = Named(at=NOON, store="a", celsius=1.0)
+    assert event == event.replace()
+    assert event is not event.replace()
+    changed = event.replace(self_=2, celsius=None)
+    assert Named(at=NOON, store="a", celsius=None, own=2) == changed  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="unexpected field 'own'"):
+        event.replace(own=2)
+    with pytest.raises(TypeError, match="positional"):
+        event.replace(3)  # type: ignore[call-arg]
+    object.__delattr__(event, "store")
+    with pytest.raises(AttributeError, match="store"):
+        event.replace(celsius=2.0)
+    assert "changes" in str(inspect.signature(event.replace))
+    assert "TypeError" in (Event.replace.__doc__ or "")
 
 
 def test_events_are_values() -> None:

@@ -218,6 +218,66 @@ def test_all_reasons_of_a_row_are_given() -> None:
     ] == bad
 
 
+strange = st.sampled_from(
+    [None, 3, 1.5, "\ud800", "a", datetime(2024, 7, 1), NOON, Colour.RED, [3]]
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.builds(
+            Reading,
+            at=instants | strange,
+            store=st.text(max_size=14) | strange,
+            celsius=st.none() | st.floats(allow_nan=False) | strange,
+        ),
+        max_size=12,
+    )
+)
+def test_what_fits_keeps_its_order_among_what_does_not(events: list[Reading]) -> None:
+    def fits(event: Reading) -> bool:
+        try:
+            frame_of([event], Reading)
+        except SchemaError:
+            return False
+        return True
+
+    frame, bad = checked_frame(events, Reading)
+    assert [event for event in events if fits(event)] == events_of(frame, Reading)
+    assert [n for n, event in enumerate(events) if not fits(event)] == [n for n, _ in bad]
+
+
+def test_an_event_whose_field_is_gone_has_no_such_attribute() -> None:
+    event = Reading(at=NOON, store="a", celsius=None)
+    object.__delattr__(event, "store")
+    with pytest.raises(AttributeError, match="store"):
+        checked_frame([event], Reading)
+
+
+def test_an_event_that_was_changed_by_force_is_checked_as_it_is() -> None:
+    event = Reading(at=NOON, store="a", celsius=None)
+    object.__setattr__(event, "celsius", "warm")
+    assert [(0, "celsius: Value should be a float [found 'warm']")] == checked_frame(
+        [event], Reading
+    )[1]
+    object.__setattr__(event, "celsius", 7)
+    assert [7.0] == frame_of([event], Reading)["celsius"].to_list()
+
+
+def test_a_field_may_be_a_property_below() -> None:
+    class Fixed(Reading):
+        @property  # type: ignore[misc]
+        def celsius(self) -> float:
+            return 4.0
+
+    event = Reading(at=NOON, store="a", celsius=1.0)
+    made = object.__new__(Fixed)
+    for name in ("at", "store"):
+        object.__setattr__(made, name, getattr(event, name))
+    assert [1.0, 4.0] == frame_of([event, made], Reading)["celsius"].to_list()
+
+
 def test_subclasses_of_the_declared_types_fit() -> None:
     class Warm(Reading):
         pass

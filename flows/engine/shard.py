@@ -47,6 +47,12 @@ class Counts:
     """Rows that wait in it now."""
     dropped: int = 0
     """Rows that it left out on purpose, as repetitions."""
+    by_columns: int = 0
+    """Batches on which a function of a row ran on columns."""
+    by_rows: int = 0
+    """Batches on which it was called row by row."""
+    why_by_rows: str = ""
+    """Why, the last time."""
 
     def add(self, other: Counts) -> None:
         """Add another shard's counts of the same node."""
@@ -59,6 +65,9 @@ class Counts:
         self.watermark = min(self.watermark, other.watermark)
         self.held += other.held
         self.dropped += other.dropped
+        self.by_columns += other.by_columns
+        self.by_rows += other.by_rows
+        self.why_by_rows = other.why_by_rows or self.why_by_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +172,9 @@ class Shard:
         for post in self._posts.values():
             post.counts.held = getattr(post.logic, "held_rows", 0)
             post.counts.dropped = getattr(post.logic, "dropped", 0)
+            post.counts.by_columns = getattr(post.logic, "by_columns", 0)
+            post.counts.by_rows = getattr(post.logic, "by_rows", 0)
+            post.counts.why_by_rows = getattr(post.logic, "why_by_rows", "")
         return self.counts
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from .folds import SLOT, Fold, fold_for, running_fold_for
 from .ordered import GROUP, canonical
 from .rowwise import RowWise
 
-__all__ = ["Aggregation", "RunningAggregation"]
+__all__ = ["Aggregation", "RunningAggregation", "part_names", "parts_of"]
 
 
 class _Slots:
@@ -67,7 +67,7 @@ class _Slots:
         if self._inputs is None:
             return [None] * len(self._folds)
         found = {column.name: column for column in self._inputs.columns(rows)}
-        return [found.get(name) for name in _names(len(self._folds))]
+        return [found.get(name) for name in part_names(len(self._folds))]
 
 
 class Aggregation(_Slots):
@@ -80,7 +80,7 @@ class Aggregation(_Slots):
     __slots__ = ("_buffered", "_kept", "_time")
 
     def __init__(self, aggregates: Sequence[Incremental | Buffered], time: str | None) -> None:
-        finish, parts = _parts(aggregates)
+        finish, parts = parts_of(aggregates)
         super().__init__(finish, _inputs(parts), [fold_for(part, time) for part in parts])
         self._time = time
         self._buffered = [a.expr.alias(a.name) for a in aggregates if isinstance(a, Buffered)]
@@ -103,7 +103,7 @@ class Aggregation(_Slots):
         """Return the aggregates of the slots, one row each, in their order."""
         columns = [
             fold.values(slots).alias(name)
-            for name, fold in zip(_names(len(self._folds)), self._folds, strict=True)
+            for name, fold in zip(part_names(len(self._folds)), self._folds, strict=True)
         ]
         frame = pl.DataFrame([pl.Series(SLOT, slots, dtype=pl.Int64), *columns])
         if self._buffered:
@@ -138,23 +138,24 @@ class RunningAggregation(_Slots):
     __slots__ = ()
 
     def __init__(self, aggregates: Sequence[Incremental]) -> None:
-        finish, parts = _parts(aggregates)
+        finish, parts = parts_of(aggregates)
         super().__init__(finish, _inputs(parts), [running_fold_for(part) for part in parts])
 
     def add(self, slots: pa.Array, rows: pl.DataFrame) -> pl.DataFrame:
         """Fold rows into their slots; return the aggregates as of and with each row."""
         folded = zip(self._folds, self._columns(rows), strict=True)
         found = [fold.running(slots, values) for fold, values in folded]
-        named = zip(_names(len(found)), found, strict=True)
+        named = zip(part_names(len(found)), found, strict=True)
         frame = pl.DataFrame([column.alias(name) for name, column in named])
         return self._finish.over(frame)
 
 
-def _names(count: int) -> list[str]:
+def part_names(count: int) -> list[str]:
+    """Return the names of the columns that parts give."""
     return [f"_hw_part_{number}" for number in range(count)]
 
 
-def _parts(aggregates: Sequence[Incremental | Buffered]) -> tuple[list[pl.Expr], list[Part]]:
+def parts_of(aggregates: Sequence[Incremental | Buffered]) -> tuple[list[pl.Expr], list[Part]]:
     """Return the finishing expression of every aggregate, and the parts of all of them."""
     finish: list[pl.Expr] = []
     parts: list[Part] = []
@@ -170,7 +171,7 @@ def _parts(aggregates: Sequence[Incremental | Buffered]) -> tuple[list[pl.Expr],
 
 
 def _inputs(parts: Sequence[Part]) -> list[pl.Expr]:
-    named = zip(_names(len(parts)), (part.encoded_input() for part in parts), strict=True)
+    named = zip(part_names(len(parts)), (part.encoded_input() for part in parts), strict=True)
     return [expr.alias(name) for name, expr in named if expr is not None]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import polars as pl
 
@@ -11,7 +11,7 @@ from ..batch import DeadRow
 from ..errors import RowError
 from ..event import Event
 from ..graph import OnError
-from ..rows import checked_frame
+from ..rows import call_with_events, settled, writer_of
 from .dead import dead_rows
 
 __all__ = ["EVENTS", "Gathered", "reason_of"]
@@ -32,16 +32,7 @@ class Gathered:
     A call's results count only as a whole: a generator that raises half-way gives none.
     """
 
-    __slots__ = (
-        "_event",
-        "_many",
-        "_on_error",
-        "_operator",
-        "_optional",
-        "failed",
-        "made",
-        "places",
-    )
+    __slots__ = ("_event", "_many", "_on_error", "_operator", "_optional", "_writer", "failed")
 
     def __init__(
         self,
@@ -50,15 +41,21 @@ class Gathered:
         many: bool,
         optional: bool,
         on_error: OnError,
+        calls: int = 0,
     ) -> None:
+        """Make room for so many `calls` with one result each."""
         self._operator: Final = operator
         self._event: Final = event
         self._many: Final = many
         self._optional: Final = optional
         self._on_error: Final = on_error
-        self.made: list[Event] = []
-        self.places: list[int] = []
+        self._writer: Final = None if event is None else writer_of(event, calls)
         self.failed: dict[int, str] = {}
+
+    def call_each(self, call: Callable[[Any], Any], rows: pl.DataFrame, event: type[Event]) -> None:
+        """Call with each row as an event, number 0 first, and take what it returns."""
+        writer = None if self._many else self._writer
+        call_with_events(call, rows, event, writer, self._optional, self.take, self.fail)
 
     def take(self, place: int, result: object) -> None:
         """Take what call number `place` returned; raises what its generator raises."""
@@ -66,13 +63,12 @@ class Gathered:
             if not self._optional:
                 raise TypeError("returned None, which its annotation does not allow (… | None)")
             return
+        made = [result]
         if self._many and isinstance(result, Iterable):
             made = list(result)
-            self.made.extend(made)
-            self.places.extend([place] * len(made))
-        else:
-            self.made.append(result)  # type: ignore[arg-type]  # checked when it is a column
-            self.places.append(place)
+        if self._writer is not None:
+            for one in made:
+                self._writer.add(place, one)
 
     def fail(self, place: int, error: Exception) -> None:
         """Call number `place` raised."""
@@ -86,21 +82,19 @@ class Gathered:
         `hidden` has one row a call: the hidden columns that its results take over. Afterwards
         `failed` says which calls gave nothing, and why.
         """
-        if not self.made or self._event is None:
+        if self._writer is None or self._event is None:
             return None
-        rows, bad = checked_frame(self.made, self._event)
-        places = self.places
-        if bad:
-            for index, reason in bad:
-                if self._on_error == "stop":
-                    raise RowError(f"{self._operator}: returned {reason}")
-                self.failed.setdefault(places[index], f"returned {reason}")
-            unfit = {index for index, _ in bad}
-            places = [place for i, place in enumerate(places) if i not in unfit]
-            lost = pl.Series([place in self.failed for place in places], dtype=pl.Boolean)
-            rows = rows.filter(~lost)
-            places = [place for place in places if place not in self.failed]
-        return rows.hstack(hidden[places]) if rows.height else None
+        rows, places, bad = settled(self._writer, self._event)
+        if bad and self._on_error == "stop":
+            raise RowError(f"{self._operator}: returned {bad[0][1]}")
+        for place, reason in bad:
+            self.failed.setdefault(place, f"returned {reason}")
+        if bad and places is not None:
+            whole = ~places.is_in(list(self.failed))
+            rows, places = rows.filter(whole), places.filter(whole)
+        if not rows.height:
+            return None
+        return rows.hstack(hidden.head(rows.height) if places is None else hidden[places])
 
     def dead(self, rows: pl.DataFrame) -> list[DeadRow]:
         """Return a dead letter for each of `rows` (one a call) whose call failed."""

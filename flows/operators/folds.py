@@ -16,12 +16,12 @@ import pyarrow as pa
 from ...ext import fold_count, fold_max, fold_min, fold_moments, fold_sum
 from ..aggregates import Part
 from ..pythonfolds import PythonFold, fold_of
-from .ordered import canonical
 
 __all__ = ["SLOT", "Fold", "fold_for", "running_fold_for"]
 
 SLOT: Final = "_hw_slot"
 _VALUE: Final = "_hw_value"
+_TIME: Final = "_hw_time"
 _ARROW: Final = {"q": pa.int64(), "d": pa.float64()}
 
 
@@ -317,10 +317,10 @@ class _PerRow:
 
 
 class _Ends:
-    """First and last: the value of the row that stands first or last by (time, all columns).
+    """First and last: the value of the row that stands first or last by (time, value).
 
-    Every batch leaves one row a slot; these are reduced again when they have become as many as
-    there were.
+    A null is the least value. Every batch leaves one row a slot; these are reduced again when they
+    have become as many as there were.
     """
 
     __slots__ = ("_base", "_keep", "_part", "_pending", "_skip_nulls", "_time", "_waiting")
@@ -340,7 +340,9 @@ class _Ends:
     def add(self, slots: pa.Array, values: pl.Series | None, rows: pl.DataFrame) -> None:
         assert values is not None
         columns = [pl.Series(SLOT, slots), values.alias(_VALUE)]
-        frame = pl.DataFrame(columns) if self._time is None else rows.with_columns(columns)
+        if self._time is not None:
+            columns.append(rows[self._time].alias(_TIME))
+        frame = pl.DataFrame(columns)
         if self._skip_nulls:
             frame = frame.filter(pl.col(_VALUE).is_not_null())
         frame = self._reduced(frame)
@@ -374,5 +376,8 @@ class _Ends:
 
     def _reduced(self, frame: pl.DataFrame) -> pl.DataFrame:
         if self._time is not None:
-            frame = canonical(frame, [SLOT, self._time])
+            by = [pl.col(_TIME), pl.col(_VALUE)]
+            if frame.schema[_VALUE].is_float():
+                by.append(1 / pl.col(_VALUE))  # tells -0.0 from 0.0
+            frame = frame.sort(by, maintain_order=True)
         return frame.unique(SLOT, keep=self._keep, maintain_order=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from ..batch import HIDDEN, Batch, DeadRow, Logic, Output, concatenated, visible
+from ..batch import HIDDEN, Batch, DeadRow, Logic, Output
 from ..event import Event
 from ..graph import Place
 from ..merge import Merge
-from ..rows import events_of
-from .calls import EVENTS, Gathered
+from ..vectorized.nodes import ByRows
+from ..vectorized.program import Program
+from .calls import Gathered
 
 __all__ = ["RowFunction"]
 
@@ -33,10 +34,16 @@ class RowFunction:
     """Whether it may return None, for no row."""
     settings: str | None = None
     """The parameter that takes the flow's settings."""
+    program: Program | None = None
+    """The same on columns, for batches where it gives the same."""
+    why: str = ""
+    """Why there is none."""
 
     @property
     def title(self) -> str:
-        return "per row"
+        if self.program is not None:
+            return "per row, on columns"
+        return f"per row: {self.why}" if self.why else "per row"
 
     def build(self, place: Place) -> Logic:
         call = self.call
@@ -46,35 +53,42 @@ class RowFunction:
 
 
 class _RowFunctionLogic(Logic):
-    __slots__ = ("_call", "_merge", "_place", "_spec")
+    __slots__ = ("_call", "_merge", "_place", "_spec", "by_columns", "by_rows", "why_by_rows")
 
     def __init__(self, spec: RowFunction, place: Place, call: Callable[..., Any]) -> None:
         self._spec = spec
         self._place = place
         self._call = call
         self._merge = Merge(len(spec.inputs), in_order=place.timed)
+        self.by_columns = 0
+        """Batches that went by columns."""
+        self.by_rows = 0
+        self.why_by_rows = spec.why
+        """Why the last of those that went by rows did."""
 
     def receive(self, port: int, batch: Batch) -> Output:
         if batch.rows is None:
             return Output([self._merge.receive(port, batch)])
-        made: list[pl.DataFrame] = []
-        dead: list[DeadRow] = []
-        for rows in batch.rows.iter_slices(EVENTS):
-            found = self._called(port, rows, dead)
-            if found is not None:
-                made.append(found)
-        joined = concatenated(made) if made else None
-        return Output([self._merge.receive(port, Batch(joined, batch.watermark))], dead=dead)
+        made, dead = self._made(port, batch.rows)
+        return Output([self._merge.receive(port, Batch(made, batch.watermark))], dead=dead)
 
-    def _called(self, port: int, rows: pl.DataFrame, dead: list[DeadRow]) -> pl.DataFrame | None:
-        spec, place = self._spec, self._place
-        gathered = Gathered(place.operator, spec.output, spec.many, spec.optional, place.on_error)
-        call, take = self._call, gathered.take
-        for index, event in enumerate(events_of(visible(rows), spec.inputs[port])):
+    def _made(self, port: int, rows: pl.DataFrame) -> tuple[pl.DataFrame | None, list[DeadRow]]:
+        program = self._spec.program
+        if program is not None:
             try:
-                take(index, call(event))
-            except Exception as error:  # whatever the user's function raises
-                gathered.fail(index, error)
-        found = gathered.frame(rows.select(HIDDEN))
-        dead.extend(gathered.dead(rows))
-        return found
+                made = program.over(rows, self._place.settings)
+            except ByRows as reason:
+                self.why_by_rows = str(reason)
+            else:
+                self.by_columns += 1
+                return made, []
+        self.by_rows += 1
+        return self._called(port, rows)
+
+    def _called(self, port: int, rows: pl.DataFrame) -> tuple[pl.DataFrame | None, list[DeadRow]]:
+        spec, place = self._spec, self._place
+        gathered = Gathered(
+            place.operator, spec.output, spec.many, spec.optional, place.on_error, rows.height
+        )
+        gathered.call_each(self._call, rows, spec.inputs[port])
+        return gathered.frame(rows.select(HIDDEN)), gathered.dead(rows)

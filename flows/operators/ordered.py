@@ -32,7 +32,7 @@ def with_group(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Return `rows` with the column `GROUP`; without keys, every row is in group 0."""
     if not keys:
         return rows.with_columns(pl.lit(0, pl.Int32).alias(GROUP))
-    groups = key_groups([rows[key].to_arrow() for key in keys], KEY_GROUPS)
+    groups = key_groups([rows[key].rechunk() for key in keys], KEY_GROUPS)
     return rows.with_columns(pl.Series(GROUP, groups))
 
 

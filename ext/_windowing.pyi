@@ -1,0 +1,1 @@
+from .windowing import WindowTable as WindowTable

@@ -1,0 +1,1 @@
+"""Plain Python functions of a row, run on columns where that gives the same to the last bit."""
