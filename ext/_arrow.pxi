@@ -81,11 +81,11 @@ cdef class Arrow:
     def __cinit__(self, source):
         self.schema.release = NULL
         self.array.release = NULL
-        if hasattr(source, "__arrow_c_array__"):
+        if hasattr(source, "__arrow_c_stream__"):
+            self._read(source.__arrow_c_stream__())
+        elif hasattr(source, "__arrow_c_array__"):
             schema, array = source.__arrow_c_array__()
             self._move(schema, array)
-        elif hasattr(source, "__arrow_c_stream__"):
-            self._read(source.__arrow_c_stream__())
         else:
             raise TypeError(f"{type(source).__name__} is no Arrow array or frame")
 
@@ -160,7 +160,7 @@ cdef View view_of(ArrowSchema* schema, ArrowArray* array, Py_ssize_t skipped, Py
     view.buffers = NULL
     view.sizes = NULL
     view.count = 0
-    if array == NULL:
+    if array == NULL or array.release == NULL:  # no rows at all
         return view
     view.start = array.offset + skipped
     # A null_count of -1 has not been counted.

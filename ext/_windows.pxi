@@ -4,7 +4,7 @@
 
 cdef enum:
     BLOCK = 256  # rows that go through each step together: what they need stays in the L1 cache
-    NEAR_PANES = 4
+    NEAR_PANES = 16
     NEAR_SLOTS = 1 << 13  # so many are in a cache that is near
     AHEAD = 16  # rows
 
