@@ -7,7 +7,8 @@ HeadwaterError                  everything below
 ├── ConnectorError              an outside system: a file, a port, a broker
 ├── SettingsError               a flow's settings do not validate
 ├── RowError                    a user function raised for a row and the flow stops on errors
-└── WorkerError                 a worker process died or answered with an error
+├── WorkerError                 a worker process died or answered with an error
+└── JournalError                a journal; its kinds are drawn in `flows.journal.errors`
 """
 
 from __future__ import annotations
