@@ -185,10 +185,11 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 status = waiting.pop(0) if waiting else always
+                # Before the answer: after it, the next request's thread could be first.
+                heard.add((status, self.headers["X-Headwater-Batch"], body))
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
-                heard.add((status, self.headers["X-Headwater-Batch"], body))
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
