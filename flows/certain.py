@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import polars as pl
 
 from .fieldtypes import FieldType
+from .validation import LONGEST
 
-__all__ = ["MICROS", "certain_values"]
+__all__ = ["MICROS", "certain_times", "certain_values"]
 
 _WHOLE = "-?(0|[1-9][0-9]{0,17})"
 _FLOAT = rf"^{_WHOLE}(\.[0-9]{{1,18}})?([eE][+-]?[0-9]{{1,2}})?$"
@@ -18,8 +21,17 @@ _FALSE = ("false", "0", "no", "off", "f", "n")
 _DAYS = (-719_162, 2_932_896)
 MICROS = (-62_135_596_800_000_000, 253_402_300_799_999_999)
 """The first and the last µs since 1970 of the years 1 to 9999."""
+_YEAR = 366 * 86_400_000_000
+_UTC = pl.Datetime("us", "UTC")
+_LONGEST = LONGEST // timedelta(microseconds=1)
 
 _INTS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+
+
+def certain_times(kept: pl.DataType) -> tuple[int, int]:
+    """The first and the last µs since 1970 that Python can certainly tell in a column's zone."""
+    margin = 0 if kept == _UTC else _YEAR
+    return MICROS[0] + margin, MICROS[1] - margin
 
 
 def certain_values(kept: FieldType, found: pl.Series) -> tuple[pl.Series, pl.Series]:
@@ -42,7 +54,7 @@ def _within(kept: FieldType, values: pl.Series) -> pl.Series:
     sure = pl.Series([True], dtype=pl.Boolean).new_from_index(0, len(values))
     for name, limit in kept.bounds:
         exact = isinstance(limit, int) or (isinstance(limit, float) and kept.kind == "float")
-        if kept.kind not in ("int", "float") or not exact or abs(limit) > 1 << 53:
+        if kept.kind not in ("int", "float") or not exact or not abs(limit) <= 1 << 53:
             return ~sure
         compare = {"ge": values.ge, "gt": values.gt, "le": values.le, "lt": values.lt}[name]
         sure = sure & compare(limit)
@@ -83,7 +95,9 @@ def _of_text(kept: FieldType, found: pl.Series) -> pl.Series | None:
     if isinstance(dtype, pl.Decimal):
         whole = (dtype.precision or 38) - dtype.scale
         part = rf"(\.[0-9]{{1,{dtype.scale}}})?" if dtype.scale else ""
-        pattern = rf"^-?(0|[1-9][0-9]{{0,{whole - 1}}}){part}$" if whole else "^0$"
+        if not whole:  # pydantic counts the 0 before the point as a digit
+            return None
+        pattern = rf"^-?(0|[1-9][0-9]{{0,{whole - 1}}}){part}$"
         return _where(found.str.contains(pattern), found).cast(dtype, strict=False)
     return None
 
@@ -106,11 +120,12 @@ def _among(kept: FieldType, found: pl.Series) -> pl.Series:
 
 def _of_epoch(kept: FieldType, counts: pl.Series) -> pl.Series:
     """Times that whole numbers of the field's unit stand for, null outside the years 1 to 9999."""
+    first, last = certain_times(kept.polars)
     if kept.unit == "ns":
         micros = counts // 1_000
     else:
         factor = {"s": 1_000_000, "ms": 1_000, "us": 1}[str(kept.unit)]
-        low, high = MICROS[0] // factor, MICROS[1] // factor
+        low, high = -(-first // factor), last // factor
         micros = _where(counts.is_between(low, high), counts) * factor
     return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").cast(kept.polars)
 
@@ -123,9 +138,11 @@ def _of_typed(kept: FieldType, found: pl.Series) -> pl.Series | None:
         if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
             return None
         micros = found.dt.cast_time_unit("us")
-        sure = micros.to_physical().is_between(*MICROS)
+        here, there = certain_times(kept.polars), certain_times(pl.Datetime("us", dtype.time_zone))
+        first, last = max(here[0], there[0]), min(here[1], there[1])
+        sure = micros.to_physical().is_between(first, last)
         if dtype.time_unit == "ms":
-            sure = sure & found.to_physical().is_between(MICROS[0] // 1000, MICROS[1] // 1000)
+            sure = sure & found.to_physical().is_between(-(-first // 1000), last // 1000)
         return _where(sure, micros).cast(kept.polars)
     if kept.kind in ("int", "float") and dtype in _INTS:
         return found.cast(kept.polars, strict=False)
@@ -137,6 +154,10 @@ def _of_typed(kept: FieldType, found: pl.Series) -> pl.Series | None:
         return _among(kept, found)
     if kept.kind == "date":
         return _where(found.to_physical().is_between(*_DAYS), found)
+    if kept.kind == "time":  # of which Python has microseconds
+        return _where(found.to_physical() % 1000 == 0, found)
+    if kept.kind == "duration":
+        return _where(found.to_physical().is_between(-_LONGEST, _LONGEST), found)
     if kept.kind == "list":
         return _of_lists(kept, found)
     return None if kept.kind == "event" else found

@@ -15,14 +15,13 @@ from pydantic.fields import FieldInfo
 from ..ext import COMPILED, JsonDecoder
 from ..ext.jsonfields import REQUIRED, JsonField
 from .aliases import outer_names
-from .certain import MICROS
+from .certain import certain_times
 from .event import Event
 from .fieldtypes import FieldType, field_types
 from .rows import constant
 
 __all__ = ["JsonDecoder", "Unsure", "decoder_of", "framed", "json_fields"]
 
-_YEAR = 366 * 86_400_000_000
 _EXACT = 1 << 53
 
 
@@ -127,9 +126,7 @@ def _allowed(kept: FieldType) -> tuple[Any, ...]:
 def _limits(kept: FieldType) -> tuple[Any, Any]:
     """The lowest and the highest value that is taken; None for no limit."""
     if kept.kind == "datetime":
-        # In another zone than UTC, Python cannot tell the first and the last hours of its years.
-        margin = 0 if kept.polars == pl.Datetime("us", "UTC") else _YEAR
-        return MICROS[0] + margin, MICROS[1] - margin
+        return certain_times(kept.polars)
     limits: dict[str, list[Any]] = {"g": [], "l": []}
     for name, limit in kept.bounds:
         real = kept.kind == "float" and isinstance(limit, float)

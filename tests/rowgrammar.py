@@ -244,6 +244,7 @@ class Grammar:
                     f"({number} < {other} {self.pick(['<', '<=', '!='])} {self._number(depth)})",
                     f"({condition} {either} {self.expression('bool', depth)})",
                     f"(not {self.pick([condition, number, one])})",
+                    f"((None if {condition} else {one}) {self.pick(['==', '!='])} {two})",
                     f"({field} is {self.pick(['', 'not '])}None)",
                     f"(row.oc {self.pick(['==', '!=', 'is'])} Colour.RED)",
                     f"(row.c {self.pick(['in', 'not in'])} (Colour.RED, None))",

@@ -191,12 +191,17 @@ def _ratio(run: Evaluation, left: Value, right: Value) -> Value:
 
 
 def _float_of(run: Evaluation, node: Node, active: Active | None) -> Value:
-    value = run.present(node.args[0], active)
-    return _alone(node, float, value) if not isinstance(value, pl.Series) else _as_float(value)
+    return _float_of_any(node, run.present(node.args[0], active))
+
+
+def _float_of_any(node: Node, value: Value) -> Value:
+    return _as_float(value) if isinstance(value, pl.Series) else _alone(node, float, value)
 
 
 def _float_exactly(run: Evaluation, node: Node, active: Active | None) -> Value:
     value = run.value(node.args[0], active)
+    if value is None:
+        return None
     if not isinstance(value, pl.Series):
         made = _alone(node, float, value)
         if made != value:
@@ -209,10 +214,6 @@ def _float_exactly(run: Evaluation, node: Node, active: Active | None) -> Value:
 def _float_or_none(run: Evaluation, node: Node, active: Active | None) -> Value:
     value = run.value(node.args[0], active)
     return None if value is None else _float_of_any(node, value)
-
-
-def _float_of_any(node: Node, value: Value) -> Value:
-    return _as_float(value) if isinstance(value, pl.Series) else _alone(node, float, value)
 
 
 def _fneg(run: Evaluation, node: Node, active: Active | None) -> Value:

@@ -24,12 +24,18 @@ _PLACES: Final = range(1, 16)
 
 
 def _each(run: Evaluation, node: Node, active: Active | None) -> Value:
+    return _mapped(run, node, active, node.of)
+
+
+def _mapped(
+    run: Evaluation, node: Node, active: Active | None, function: Callable[..., Any]
+) -> Value:
     values = [run.present(part, active) for part in node.args]
     if not any(isinstance(value, pl.Series) for value in values):
-        return _called(node, node.of, [[value] for value in values])[0]
+        return _called(node, function, [[value] for value in values])[0]
     mask = None if active is None or active.mask.all() else active.mask
     listed = [_listed(value, mask) for value in values]
-    return _placed(node, _called(node, node.of, listed), mask)
+    return _placed(node, _called(node, function, listed), mask)
 
 
 def _listed(value: Value, mask: pl.Series | None) -> Iterable[Any]:
@@ -69,14 +75,14 @@ def _round_to(run: Evaluation, node: Node, active: Active | None) -> Value:
     """
     value, places = (run.present(part, active) for part in node.args)
     if not isinstance(value, pl.Series) or places not in _PLACES:
-        return _each_rounded(run, node, active)
+        return _mapped(run, node, active, round)
     power = 10.0**places
     scaled = value * power
     low, high = scaled.min(), scaled.max()
     if not isinstance(low, float) or not isinstance(high, float):
         return value
     if not max(-low, high) < _HALFWAY:
-        return _each_rounded(run, node, active)
+        return _mapped(run, node, active, round)
     rounded = scaled.round(0, mode="half_to_even") / run.shared(power, pl.Float64())
     half = scaled - scaled.floor() == 0.5
     if not half.any():
@@ -84,14 +90,6 @@ def _round_to(run: Evaluation, node: Node, active: Active | None) -> Value:
     where = half.arg_true()
     exact = _called(node, round, [value.gather(where).to_list(), repeat(places)])
     return rounded.scatter(where, exact)
-
-
-def _each_rounded(run: Evaluation, node: Node, active: Active | None) -> Value:
-    values = [run.present(part, active) for part in node.args]
-    if not isinstance(values[0], pl.Series):
-        return _called(node, round, [[value] for value in values])[0]
-    mask = None if active is None or active.mask.all() else active.mask
-    return _placed(node, _called(node, round, [_listed(value, mask) for value in values]), mask)
 
 
 EACH: Final[dict[str, Operation]] = {"each": _each, "round_to": _round_to}

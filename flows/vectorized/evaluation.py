@@ -13,14 +13,15 @@ import polars as pl
 
 from .nodes import ByRows, Node
 
-__all__ = ["Active", "Columns", "Evaluation", "Operation", "Span", "Value"]
+__all__ = ["UNKNOWN", "Active", "Columns", "Evaluation", "Operation", "Span", "Value"]
 
 Value: TypeAlias = Any
 """A `pl.Series`, or a bool, int, float, str or None that all rows share."""
 Span: TypeAlias = tuple[int, int]
 """The least and the greatest that an int can be."""
 
-_UNKNOWN: Final = object()
+UNKNOWN: Final = object()
+"""The value of what has not been evaluated."""
 
 
 class Active:
@@ -180,7 +181,6 @@ class Evaluation:
 
 
 Operation: TypeAlias = Callable[[Evaluation, Node, "Active | None"], Value]
-UNKNOWN: Final = _UNKNOWN
 
 
 def range_of(column: pl.Series) -> Span:

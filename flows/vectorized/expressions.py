@@ -12,17 +12,12 @@ from ..event import Event, EventMeta
 from ..fieldtypes import FieldType, field_types
 from ..settings import Settings
 from .calls import FUNCTIONS, METHODS, called, method
-from .names import PLAIN, Found, Names, enum_type, kind_of
-from .nodes import Kind, Made, Node, Refused, spelled
+from .names import PLAIN, Found, Names, among_plain, enum_type, kind_of
+from .nodes import Made, Node, Refused, kind_of_field, spelled
 from .operations import Operations
 from .parts import attribute, formatted, piece
 
 __all__ = ["Expressions", "Variables"]
-
-_MOST_OF_SET: Final = 1000
-_BY_DTYPE: Final[dict[str, Kind]] = {"Int64": "int", "Boolean": "bool", "String": "str"}
-_KINDS: Final[dict[str, Kind]] = {"bool": "bool", "int": "int", "float": "float", "str": "str"}
-
 
 Variables: TypeAlias = Mapping[str, "Node | Made | None"]
 """What the variables hold at one place; None for one that may not have been set."""
@@ -141,9 +136,7 @@ class Expressions:
         return Made(event, fields)
 
     def _field(self, name: str, kept: FieldType) -> Node:
-        kind = _KINDS.get(kept.kind)
-        if kept.kind == "literal":
-            kind = _BY_DTYPE[str(kept.polars)]
+        kind = kind_of_field(kept)
         if kind is not None:
             return self.make.node("field", kind, of=name)
         return self.make.node(
@@ -259,7 +252,7 @@ class Expressions:
             return None
         if left.kind not in ("str", "int"):
             raise Refused(f"asks whether {spelled(left)} is in {found.reference.name}", line)
-        if len(found.value) > _MOST_OF_SET or not _same(found.value, left.kind):
+        if not among_plain(found.value, left.kind):
             raise Refused(f"uses {found.reference.name}, which holds more than plain values", line)
         return self.make.node("among", "bool", left, of=found.reference, line=line)
 
@@ -320,11 +313,6 @@ class Expressions:
             assert isinstance(part, ast.FormattedValue)
             parts.append(formatted(self.make, part, self.value(part.value, seen)))
         return self.make.joined(parts, tree.lineno)
-
-
-def _same(values: Any, kind: str) -> bool:
-    """Whether all values are exactly of the kind that is looked for."""
-    return all(kind_of(value) == kind for value in values)
 
 
 def _named(tree: ast.AST) -> str:

@@ -9,12 +9,11 @@ from typing import Any, Final
 import polars as pl
 
 from .evaluation import Active, Evaluation, Operation, Value
-from .names import kind_of
+from .names import among_plain, kind_of
 from .nodes import ByRows, Node, dtype_of
 
-__all__ = ["INT64", "LOGIC", "MOST_AMONG", "is_kind", "nan_in", "where"]
+__all__ = ["INT64", "LOGIC", "nan_in", "where"]
 
-MOST_AMONG: Final = 1000
 _FEW: Final = 3
 INT64: Final = range(-(1 << 63), 1 << 63)
 _COMPARE: Final[dict[str, tuple[Callable[[Any, Any], Any], str]]] = {
@@ -38,14 +37,14 @@ def _const(run: Evaluation, node: Node, active: Active | None) -> Value:
 
 
 def _given(run: Evaluation, node: Node, active: Active | None) -> Value:
-    return is_kind(node.of.now(), node, node.of.name)
+    return _of_kind(node.of.now(), node, node.of.name)
 
 
 def _setting(run: Evaluation, node: Node, active: Active | None) -> Value:
-    return is_kind(getattr(run.settings, node.of), node, f"the setting {node.of}")
+    return _of_kind(getattr(run.settings, node.of), node, f"the setting {node.of}")
 
 
-def is_kind(value: Any, node: Node, name: str) -> Any:
+def _of_kind(value: Any, node: Node, name: str) -> Any:
     """Return a value that was read for this batch; raises `ByRows` if its type has changed."""
     if kind_of(value) != node.kind:
         raise ByRows(f"line {node.line}: {name} is now of type {type(value).__name__}")
@@ -173,6 +172,8 @@ def _compare(run: Evaluation, node: Node, active: Active | None) -> Value:
         if not isinstance(right, pl.Series):
             return compare(left, right)
         left, right, compare = right, left, _COMPARE[flipped][0]
+    if right is None:  # to which only == and != come
+        return left.is_null() if node.op == "eq" else left.is_not_null()
     if not isinstance(right, pl.Series):
         if isinstance(right, float) and right != right:
             right = run.shared(right, pl.Float64())
@@ -210,8 +211,7 @@ def _among(run: Evaluation, node: Node, active: Active | None) -> Value:
     value = run.value(node.args[0], active)
     values = node.of.now()
     kind = node.args[0].kind
-    plain = isinstance(values, tuple | frozenset | set | list) and len(values) <= MOST_AMONG
-    if not plain or any(kind_of(one) != kind for one in values):
+    if not among_plain(values, kind):
         raise ByRows(f"line {node.line}: {node.of.name} holds other values now")
     if not isinstance(value, pl.Series):
         return value in values

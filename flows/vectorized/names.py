@@ -18,10 +18,11 @@ import polars as pl
 from ..fieldtypes import FieldType
 from .nodes import ByRows, Kind, Refused
 
-__all__ = ["PLAIN", "Found", "Names", "Reference", "enum_type", "kind_of"]
+__all__ = ["PLAIN", "Found", "Names", "Reference", "among_plain", "enum_type", "kind_of"]
 
 PLAIN: Final[dict[type, Kind]] = {bool: "bool", int: "int", float: "float", str: "str"}
 """The Python types that expressions calculate with."""
+_MOST_AMONG: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Reference:
         """Return what it is bound to; raises `ByRows` if it is bound to nothing."""
         try:
             return self.read()
-        except (KeyError, ValueError, AttributeError):
+        except (KeyError, ValueError, TypeError, AttributeError):
             raise ByRows(f"{self.name} is not defined") from None
 
 
@@ -65,7 +66,7 @@ class Names:
             reference = Reference(tree.id, self._reader(tree.id))
         elif isinstance(tree, ast.Attribute):
             owner = self.find(tree.value)
-            if owner is None or not isinstance(owner.value, types.ModuleType | enum.EnumType):
+            if owner is None or type(owner.value) not in (types.ModuleType, enum.EnumType):
                 return None
             reference = _attribute(owner, tree.attr)
         else:
@@ -89,13 +90,23 @@ class Names:
 
 
 def _attribute(owner: Found, name: str) -> Reference:
-    read = owner.reference.read
-    return Reference(f"{owner.reference.name}.{name}", lambda: getattr(read(), name))
+    read, name_of_both = owner.reference.read, f"{owner.reference.name}.{name}"
+    if isinstance(owner.value, enum.EnumType):
+        return Reference(name_of_both, lambda: getattr(read(), name))
+    # As it stands there: a module's own __getattr__ may give another value at each call.
+    return Reference(name_of_both, lambda: vars(read())[name])
 
 
 def kind_of(value: Any) -> Kind | None:
     """Return the kind of a constant, None if it is none."""
     return "none" if value is None else PLAIN.get(type(value))
+
+
+def among_plain(values: Any, kind: Kind) -> bool:
+    """Whether values are a collection of Python's own, of not too many of exactly this kind."""
+    if type(values) not in (tuple, frozenset, set, list) or len(values) > _MOST_AMONG:
+        return False
+    return all(kind_of(value) == kind for value in values)
 
 
 def enum_type(cls: type[enum.Enum]) -> FieldType | None:

@@ -27,6 +27,8 @@ __all__ = [
     "Tree",
     "alike",
     "dtype_of",
+    "kind_of_column",
+    "kind_of_field",
     "spelled",
 ]
 
@@ -41,6 +43,8 @@ _DTYPES: Final[dict[str, pl.DataType]] = {
     "none": pl.Null(),
     "number": pl.Float64(),
 }
+_KINDS: Final[dict[str, Kind]] = {"bool": "bool", "int": "int", "float": "float", "str": "str"}
+_BY_DTYPE: Final[dict[str, Kind]] = {"Int64": "int", "Boolean": "bool", "String": "str"}
 _SPELLED: Final = {
     "bool": "a bool",
     "int": "an int",
@@ -122,10 +126,22 @@ def dtype_of(node: Node) -> pl.DataType:
     return _DTYPES[node.kind] if node.kept is None else node.kept.polars
 
 
+def kind_of_column(dtype: pl.DataType) -> Kind:
+    """Return the type of an enum's or a literal's values, by the type of their column."""
+    return _BY_DTYPE[str(dtype)]
+
+
+def kind_of_field(kept: FieldType) -> Kind | None:
+    """Return the type of a field's values; None for those that are only passed on."""
+    return kind_of_column(kept.polars) if kept.kind == "literal" else _KINDS.get(kept.kind)
+
+
 def spelled(node: Node) -> str:
     """Return a node's type as a person writes it."""
     if node.kept is not None:
-        of = node.kept.of
+        of, dtype = node.kept.of, node.kept.polars
+        if isinstance(dtype, pl.Datetime) and dtype.time_zone != "UTC":
+            return f"a datetime in {dtype.time_zone}"
         return of.__name__ if isinstance(of, type) else f"a {node.kept.kind}"
     return _SPELLED.get(node.kind, node.kind)
 

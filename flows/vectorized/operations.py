@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..fieldtypes import FieldType
-from .names import kind_of
+from .names import enum_type, kind_of
 from .nodes import Kind, Node, Refused, alike, spelled
 
 __all__ = ["Operations"]
@@ -33,8 +33,8 @@ _COMPARED: Final[dict[type[ast.cmpop], str]] = {
 }
 _TIMES: Final = ("datetime", "date", "time", "duration")
 _HIGHEST_POWER: Final = 16
-_HIGHEST_SHIFT: Final = 64
-"""The highest power of a constant."""
+"""Up to which a power is written out as products."""
+_HIGHEST_OF_CONSTANT: Final = 64
 _MOST_NODES: Final = 2000
 
 
@@ -54,7 +54,10 @@ class Operations:
         line: int = 0,
     ) -> Node:
         """Return the expression; raises `Refused` if the function has become too large."""
-        held = (type(of), repr(of)) if op == "const" else of
+        held = of
+        if op == "const":  # -0.0 is another than 0.0, True another than 1
+            told = repr(of) if type(of) is float else of
+            held = (type(of), told, None if kept is None else kept.of)
         key = (op, kind, tuple(map(id, args)), held)
         found = self._made.get(key)
         if found is None:
@@ -143,7 +146,7 @@ class Operations:
             raise Refused("takes a power that may be an int or a float", line)
         if exponent.of < 0:
             return self.each(pow, "float", base, exponent, line=line)
-        if base.op == "const" and exponent.of <= _HIGHEST_SHIFT:
+        if base.op == "const" and exponent.of <= _HIGHEST_OF_CONSTANT:
             return self.constant(base.of**exponent.of, line)
         if not 1 <= exponent.of <= _HIGHEST_POWER:
             return self.each(pow, "int", base, exponent, line=line)
@@ -242,7 +245,7 @@ class Operations:
 def _has_order(kept: FieldType, op: str) -> bool:
     """Whether a column compares what is kept so as Python does."""
     if kept.kind == "enum":
-        return op not in _ORDERED
+        return op not in _ORDERED and enum_type(kept.of) is not None
     return kept.kind in _TIMES
 
 

@@ -8,7 +8,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Final
 
-from .nodes import Kind, Node, Refused, spelled
+from .nodes import Node, Refused, kind_of_column, spelled
 from .operations import Operations
 
 __all__ = ["attribute", "formatted", "piece"]
@@ -19,15 +19,15 @@ _ATTRIBUTES: Final = {
     "Datetime(time_unit='us', time_zone='UTC')": (*_DATE, "hour", "minute", "second"),
 }
 """The attributes of times that columns have."""
-_VALUES: Final[dict[str, Kind]] = {"Int64": "int", "Boolean": "bool", "String": "str"}
 
 
 def attribute(make: Operations, node: Node, name: str, line: int) -> Node:
     """Return an attribute of a value: a part of a time, the value of an enum's member."""
     kept = node.kept
     if kept is not None and name == "value" and kept.kind == "enum":
-        if inspect.getattr_static(kept.of, name) is vars(enum.Enum)[name]:
-            return make.node("present", _VALUES[str(kept.polars)], node, line=line)
+        plain = {type(value) for value in kept.allowed} <= {bool, int, str}
+        if plain and inspect.getattr_static(kept.of, name) is vars(enum.Enum)[name]:
+            return make.node("present", kind_of_column(kept.polars), node, line=line)
     elif kept is not None and name in _ATTRIBUTES.get(str(kept.polars), ()):
         return make.node("part", "int", node, of=name, line=line)
     raise Refused(f"reads .{name} of {spelled(node)}", line)

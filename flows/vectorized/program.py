@@ -34,6 +34,9 @@ from .text import TEXT
 __all__ = ["Program", "program_of"]
 
 _OPERATIONS: Final = {**LOGIC, **ARITHMETIC, **EACH, **TEXT}
+_FAILURES: Final = (ArithmeticError, MemoryError, RuntimeError, TypeError, ValueError)
+"""What an operation raises for values that no guard has thought of: the loop has the answer."""
+_LINE: Final = "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,9 @@ class Program:
         try:
             return self._over(rows, settings)
         except pl.exceptions.PolarsError as error:
-            raise ByRows(f"polars: {str(error).splitlines()[0]}") from None
+            raise ByRows(f"polars: {str(error).partition(_LINE)[0]}") from None
+        except _FAILURES as error:
+            raise ByRows(f"{type(error).__name__}: {str(error).partition(_LINE)[0]}") from None
 
     def _over(self, rows: pl.DataFrame, settings: object) -> pl.DataFrame | None:
         for found in self.fixed:
@@ -72,7 +77,7 @@ class Program:
                 keep = True
             elif not keep.any():
                 keep = False
-        if keep is False:
+        if keep is False or not rows.height:
             return None
         if keep is not True:
             columns = Columns(rows, keep)
@@ -183,7 +188,7 @@ def program_of(
     expressions = Expressions(make, names, local, (settings, settings_class))
     try:
         seen = {row: expressions.row(event)}
-        found = Statements(expressions, optional).tree(tree.body, seen)
+        found = Statements(expressions, output, optional).tree(tree.body, seen)
         fields = fitted(make, found, output)
     except RecursionError:
         raise Refused("it is nested too deeply") from None

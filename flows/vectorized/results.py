@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ..event import Event
 from ..fieldtypes import FieldType, field_types
-from .nodes import Check, Made, Node, Refused, Test, Tree, alike, spelled
+from .nodes import Check, Made, Node, Refused, Test, Tree, alike, kind_of_field, spelled
 from .operations import Operations
 
 __all__ = ["fitted"]
-
-_BY_KIND: Final = {"bool": "bool", "int": "int", "str": "str"}
-_BY_DTYPE: Final = {"Int64": "int", "Boolean": "bool", "String": "str"}
 
 
 def fitted(make: Operations, tree: Tree, output: type[Event]) -> dict[str, Node]:
@@ -73,12 +68,12 @@ def _fit(make: Operations, made: Made, name: str, kept: FieldType) -> Node:
         return node
     if kept.kind == "float" and node.kind in ("int", "float", "number"):
         return make.to_float(node, line or 0, "float_or_none")
-    wanted = _BY_KIND.get(kept.kind)
-    if kept.kind == "literal":
-        wanted = _BY_DTYPE[str(kept.polars)]
+    wanted = kind_of_field(kept)
     fits = node.kind == wanted
     if wanted is None and node.kept is not None:
         fits = alike(node.kept, kept)
     if not fits:
-        raise Refused(f"gives {spelled(node)} for the {kept.kind} {name}", line)
+        alone = node.kept is not None and node.kept.kind == kept.kind
+        how = ", which is kept in another way" if alone else ""
+        raise Refused(f"gives {spelled(node)} for the {kept.kind} {name}{how}", line)
     return node

@@ -7,6 +7,7 @@ so the file is compiled again, and the tree taken only if it gives the very code
 from __future__ import annotations
 
 import ast
+import inspect
 import linecache
 import types
 import warnings
@@ -24,6 +25,8 @@ def definition(function: Any) -> ast.FunctionDef:
     if not isinstance(function, types.FunctionType):
         raise Refused("it is not a function written with def")
     code = function.__code__
+    if code.co_flags & inspect.CO_GENERATOR:
+        raise Refused("it is a generator")
     if code.co_name == "<lambda>":
         raise Refused("it is a lambda")
     lines = linecache.getlines(code.co_filename, function.__globals__)
@@ -43,7 +46,17 @@ def definition(function: Any) -> ast.FunctionDef:
     ]
     if len(found) != 1 or not isinstance(found[0], ast.FunctionDef):
         raise Refused("it is not a plain function")
+    _check_names(found[0], code)
     return found[0]
+
+
+def _check_names(tree: ast.FunctionDef, code: types.CodeType) -> None:
+    """Raise `Refused` for a name that a class body around the function changes: ``__name``."""
+    compiled = {*code.co_names, *code.co_varnames, *code.co_freevars, *code.co_cellvars}
+    for node in ast.walk(tree):
+        name = getattr(node, "id", None) or getattr(node, "attr", None)
+        if name is not None and name.startswith("__") and name not in compiled:
+            raise Refused(f"uses {name}, which has another name in a class", tree.lineno)
 
 
 def _first_line(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -28,9 +28,10 @@ _MOST_STEPS: Final = 500
 class Statements:
     """Turns the body of one function into a tree."""
 
-    def __init__(self, expressions: Expressions, optional: bool) -> None:
-        """Read for a function that may return None if `optional`."""
+    def __init__(self, expressions: Expressions, output: type[Event], optional: bool) -> None:
+        """Read for a function that promises an `output`, or None as well if `optional`."""
         self._read = expressions
+        self._output = output
         self._optional = optional
         self._steps = 0
 
@@ -151,7 +152,8 @@ class Statements:
         if event is None:
             self._read.value(tree, seen)  # which may have more to say
             raise Refused(f"returns `{ast.unparse(tree)[:40]}`, which makes no event", line)
-        return event
+        kept = self._output.__event_names__
+        return _checked([node for name, node in event.fields.items() if name not in kept], event)
 
     def _nothing(self, why: str) -> Tree:
         return Nothing() if self._optional else Raises(why)
@@ -248,7 +250,7 @@ def _default(cls: type[Event], name: str) -> tuple[str, object]:
 
 def _checked(checks: Sequence[Node], tree: Tree) -> Tree:
     for node in reversed(checks):
-        if node.op not in ("const", "field", "given", "setting"):
+        if node.op not in ("const", "field", "setting"):
             tree = Check(node, tree)
     return tree
 
