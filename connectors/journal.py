@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import suppress
 
 from ..flows.journal.entry import Continues, Step, StepKind
@@ -55,6 +56,7 @@ def open_journal(
     signer: Signing | None = None,
     entropy: Callable[[int], bytes] = os.urandom,
     notice: Callable[[str], None] | None = None,
+    executor: Executor | None = None,
     at_least: int = 0,
     accept_loss: bool = False,
 ) -> JournalWriter:
@@ -63,7 +65,8 @@ def open_journal(
     `flow` (16 bytes) is the hash of the code that writes, `now` the time in µs, `at_least` the
     sequence after the last one that the caller knows to be there, as by a snapshot. An `epoch`
     higher than before opens with an entry that says what it continues. `notice` is told, once
-    each, when there is no room and when there is again.
+    each, when there is no room and when there is again. With the policy `interval`, syncs run in
+    `executor`, one at a time (None: a thread of its own).
 
     Raises `LockedError`; `DamageError`, if bytes are damaged that were synced; `LossError`, if
     entries are gone that a reader, a signed head or `at_least` knows of, which `accept_loss` takes
@@ -77,7 +80,7 @@ def open_journal(
         recover(storage, plan)
         return _opened(
             storage, plan, loaded.promises, epoch, flow, now, settings or JournalSettings(),
-            keyring, signer, entropy, notice or _silent,
+            keyring, signer, entropy, notice or _silent, executor,
         )  # fmt: skip
     except BaseException:
         storage.unlock()
@@ -123,6 +126,7 @@ def _opened(
     signer: Signing | None,
     entropy: Callable[[int], bytes],
     notice: Callable[[str], None],
+    executor: Executor | None,
 ) -> JournalWriter:
     following, chain, redo = unsynced(storage, plan, keyring)
     extents = _extents(plan, following)
@@ -133,7 +137,7 @@ def _opened(
     def begun(epoch: int, start: Start) -> JournalWriter:
         writer = JournalWriter(
             storage, start, epoch=epoch, flow=flow, settings=settings, keyring=keyring,
-            signer=signer, entropy=entropy, notice=notice, now=now,
+            signer=signer, entropy=entropy, notice=notice, executor=executor, now=now,
         )  # fmt: skip
         if start.extents:
             _seal(storage, start.extents[-1])

@@ -8,6 +8,7 @@ from typing import Final
 
 from ..flows.journal.entry import Entry
 from ..flows.journal.envelope import Keyring
+from ..flows.journal.errors import FullError
 from ..flows.journal.naming import RESERVE
 from ..flows.journal.records import NONE, Reader
 from ..flows.journal.retention import Candidate, Extent, chosen, first_droppable
@@ -33,12 +34,13 @@ class Fullness:
         self._notice = notice
         self.full, self.blocked = False, 0
 
-    def found(self, why: str) -> None:
-        """There was no room."""
+    def found(self, why: str) -> FullError:
+        """There was no room; return what to raise."""
         self.blocked += 1
         if not self.full:
             self.full = True
             self._notice(f"the journal takes nothing: {why}; it goes on when there is room")
+        return FullError(f"the journal has no room: {why}; try again when there is")
 
     def over(self) -> None:
         """There was room."""

@@ -71,7 +71,7 @@ class OpenSegment:
         for held in redo:
             self.place(held)
         # It gets its name after it was synced, so that the mark is true where it is seen.
-        self.mark(head.first + len(redo))
+        self.mark(head.first + len(redo), self.end)
         storage.sync(self.file)
         self.named = True
         name = self.file.removesuffix(NEW)
@@ -98,9 +98,9 @@ class OpenSegment:
             self._written.add(number)
         return size
 
-    def mark(self, following: int) -> None:
-        """Say that all up to here, and entries before `following`, are synced."""
-        mark = SyncMark(following, self.end)
+    def mark(self, following: int, end: int) -> None:
+        """Say that the first `end` bytes, and entries before `following`, are synced."""
+        mark = SyncMark(following, end)
         self._append(self._coder.frame(FrameKind.SYNC, mark.encode()))
 
     def seal(self, seal: Seal) -> None:

@@ -156,7 +156,10 @@ class _StreamWriter(Writer):
 
 
 class _Held:
-    """Bytes that wait to be written; nothing more is written once the pipe is broken."""
+    """Bytes that wait to be written; nothing more is written once the pipe is broken.
+
+    They are copied when they come, as the encoder uses its memory again, and not when they go.
+    """
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -172,16 +175,24 @@ class _Held:
     def flush(self) -> None:
         if not self._broken:
             try:
-                self._out.write(bytes(self._held))
-                self._out.flush()
+                self._put()
             except BrokenPipeError:
                 self._broken = True
             except OSError as error:
                 raise ConnectorError(f"stdout: cannot be written: {error.strerror}") from error
-        self._held.clear()
+        self.drop()
 
     def drop(self) -> None:
-        self._held.clear()
+        self._held = bytearray()  # another one: whoever was given this one may have kept it
+
+    def _put(self) -> None:
+        left = memoryview(self._held)
+        try:
+            while left:  # a stream without a buffer, as with `python -u`, may take a part
+                left = left[self._out.write(left) or len(left) :]
+        finally:
+            left.release()  # an error that is kept would keep it, and nothing could be added
+        self._out.flush()
 
 
 def text(*, max_line: int = MAX_LINE, stream: Opener = _stdin) -> Source[Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from types import ModuleType
 
 import pytest
 from hypothesis import settings
+
+from . import components
 
 # Machines here are noisy, so no example has a deadline; CI tries the same examples every time, so
 # that what fails there fails here.
@@ -15,24 +16,25 @@ settings.register_profile("tests", deadline=None, derandomize=bool(os.environ.ge
 settings.load_profile("tests")
 
 
-def _kernel(name: str, kind: str) -> ModuleType:
-    if kind == "python":
-        return import_module(f"headwater.ext.{name}")
-    try:
-        return import_module(f"headwater.ext._{name}")
-    except ModuleNotFoundError as error:
-        if os.environ.get("HEADWATER_REQUIRE_EXT") == "1":
-            pytest.fail(f"HEADWATER_REQUIRE_EXT=1, but {error.name} is not built")
-        pytest.skip(f"{error.name} is not built")
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "needs(component): without it the test is skipped, and fails with CI=true"
+    )
 
 
-@pytest.fixture(scope="session", params=["python", "compiled"])
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            components.need(name)
+
+
+@pytest.fixture(scope="session", params=components.KINDS)
 def hashing(request: pytest.FixtureRequest) -> ModuleType:
     """The hashing kernel: the twin, then the compiled one."""
-    return _kernel("hashing", request.param)
+    return components.kernel("hashing", request.param)
 
 
-@pytest.fixture(scope="session", params=["python", "compiled"])
+@pytest.fixture(scope="session", params=components.KINDS)
 def folding(request: pytest.FixtureRequest) -> ModuleType:
     """The folding kernel: the twin, then the compiled one."""
-    return _kernel("folding", request.param)
+    return components.kernel("folding", request.param)

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.connectors.formats import JsonLines, Origin
-from headwater.ext import COMPILED
 from headwater.flows.boundary import Bad, Checked, boundary_of
 from headwater.flows.connector import Chunk
 from headwater.flows.errors import SchemaError
@@ -284,7 +283,7 @@ def assert_lines_agree(cls: type[Event], lines: list[bytes]) -> None:
     assert_same(boundary.each_line(lines, range(len(lines))), boundary.json_lines(lines))
 
 
-@pytest.mark.skipif(not COMPILED, reason="pydantic sees every line")
+@pytest.mark.needs("kernels")
 def test_usual_lines_need_no_pydantic() -> None:
     required = {name: USUAL[name] for name in ("at", "store", "whole", "real")}
     nulls = USUAL | {name: None for name, values in NEAR.items() if None in values[1:4]}

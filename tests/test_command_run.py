@@ -355,8 +355,10 @@ def test_a_second_signal_aborts(tmp_path: Path) -> None:
     assert not (tmp_path / "out.csv").exists()
 
 
+@pytest.mark.needs("pty")
 def test_live_view_on_a_terminal(here: Path) -> None:
-    pty = pytest.importorskip("pty")
+    import pty
+
     many = "".join(f"2024-01-01T01:{n // 60 % 60:02}:{n % 60:02}Z,a,1\n" for n in range(900))
     (here / "readings.csv").write_text("at,freezer,celsius\n" + many)
     ours, theirs = pty.openpty()

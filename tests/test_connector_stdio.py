@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import polars as pl
 import pytest
@@ -25,6 +26,9 @@ from headwater.flows.connector import DELETED, Signal
 from headwater.flows.errors import ConnectorError
 from headwater.flows.event import Event
 from headwater.flows.schema import schema_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class Line(Event):
@@ -120,6 +124,55 @@ def test_sinks_conform() -> None:
     writer.flush()
     assert content() == b"a,b\n1,x\n2,y\n"
     writer.abort()
+
+
+class Keeping(io.RawIOBase):
+    """Takes at most 1,000 bytes at a time, and keeps them where they lie."""
+
+    def __init__(self) -> None:
+        self.taken: list[memoryview] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer, /) -> int:
+        self.taken.append(memoryview(data)[:1000])
+        return len(self.taken[-1])
+
+
+def test_a_stream_may_take_a_part_and_keep_it() -> None:
+    out = Keeping()
+    writer = stdio.to_text(stream=lambda: cast(BinaryIO, out)).open(sink_context(Line))
+    texts = [f"{number:>99}" for number in range(25_000)]
+    for begin in range(0, len(texts), 100):
+        writer.write(pl.DataFrame({"text": texts[begin : begin + 100]}))
+        if begin % 700 == 0:
+            writer.flush()
+    writer.close()
+    assert "".join(f"{text}\n" for text in texts).encode() == b"".join(out.taken)
+
+
+def test_what_could_not_be_written_is_not_forgotten() -> None:
+    class Full(io.BytesIO):
+        full = True
+
+        def write(self, data: Buffer, /) -> int:
+            if self.full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    out = Full()
+    writer = stdio.to_csv(stream=lambda: out).open(sink_context(Pair))
+    writer.write(PAIRS)
+    with pytest.raises(ConnectorError, match="stdout: cannot be written: No space left") as told:
+        writer.flush()
+    writer.write(PAIRS)
+    with pytest.raises(ConnectorError, match="No space left"):
+        writer.flush()
+    assert "stdout" in str(told.value)
+    out.full = False
+    writer.close()
+    assert b"a,b\n1,x\n2,y\n1,x\n2,y\n" == out.getvalue()
 
 
 class Broken(io.BytesIO):

@@ -6,13 +6,12 @@ import json
 import mmap
 import os
 import random
-import runpy
 import struct
+import subprocess
 import sys
 import threading
 from array import array
 from collections.abc import Iterator
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +25,8 @@ from hypothesis import strategies as st
 from headwater.ext import framing
 from headwater.ext.framing import Ending, Frame, Scan, batch_body, batch_of
 
+from . import components
+
 HERE = Path(__file__).parent
 SUMS = json.loads((HERE / "vectors/crc32c.json").read_text("utf-8"))["cases"]
 VECTORS = json.loads((HERE / "vectors/frames.json").read_text("utf-8"))
@@ -33,25 +34,16 @@ SMALL = st.binary(max_size=150)
 THREE = ((b"a header", b"a body"), (b"", b"x" * 70), (b"h" * 40, b""))
 
 
-@pytest.fixture(scope="module", params=["framing", "_framing"], ids=["python", "compiled"])
+@pytest.fixture(scope="module", params=components.KINDS)
 def kernel(request: pytest.FixtureRequest) -> ModuleType:
     """The twin, then the compiled kernel, without which nothing is tested if it is required."""
-    return found(request.param)
+    return components.kernel("framing", request.param)
 
 
 @pytest.fixture(scope="module")
 def compiled() -> ModuleType:
     """The compiled kernel."""
-    return found("_framing")
-
-
-def found(name: str) -> ModuleType:
-    try:
-        return import_module(f"headwater.ext.{name}")
-    except ModuleNotFoundError:
-        if os.environ.get("HEADWATER_REQUIRE_EXT") == "1":
-            raise
-        pytest.skip("the framing kernel is not built")
+    return components.kernel("framing")
 
 
 def divided(data: bytes, start: int = 0) -> int:
@@ -543,7 +535,8 @@ def test_a_schema_that_needs_more_than_there_is() -> None:
             batch_of(body, pa.schema(schema), full=True)
 
 
-def test_the_fuzzer_runs(compiled: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = str(HERE / "fuzz/framing.py")
-    monkeypatch.setattr(sys, "argv", [script, "--seconds", "0.5", "--seed", "7"])
-    assert callable(runpy.run_path(script, run_name="__main__")["main"])
+def test_the_fuzzer_runs(compiled: ModuleType) -> None:
+    command = [sys.executable, "-m", "tests.fuzz.framing", "--seconds", "0.5", "--seed", "7"]
+    ran = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False)
+    assert (0, "") == (ran.returncode, ran.stderr)
+    assert "no difference" in ran.stdout

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -22,6 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.ext.jsonfields import REASONS, Decoded, JsonField
+
+from . import components
 
 VECTORS: Final = Path(__file__).parent / "vectors"
 TEXT, TIME = pa.string_view(), pa.timestamp("us", "UTC")
@@ -56,21 +56,10 @@ FULL: Final = {
 LEAST: Final = {"ts": 0, "device": "", "temp": 0}
 
 
-@pytest.fixture(params=["python", "compiled"])
+@pytest.fixture(params=components.KINDS)
 def decoding(request: pytest.FixtureRequest) -> ModuleType:
     """The twin, then the compiled kernel."""
-    if request.param == "python":
-        return import_module("headwater.ext.jsondecoding")
-    return compiled()
-
-
-def compiled() -> ModuleType:
-    try:
-        return import_module("headwater.ext._jsondecoding")
-    except ModuleNotFoundError as error:
-        if os.environ.get("HEADWATER_REQUIRE_EXT") == "1":
-            pytest.fail(f"HEADWATER_REQUIRE_EXT=1, but {error.name} is not built")
-        pytest.skip(f"{error.name} is not built")
+    return components.kernel("jsondecoding", request.param)
 
 
 def bits(values: list[Any]) -> list[Any]:
@@ -206,7 +195,7 @@ def test_floats_are_python_s_to_the_last_bit(decoding: ModuleType) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False), st.integers(0, 40))
 def test_floats_of_any_length(value: float, digits: int) -> None:
     text = f"{value:.{digits}e}"
-    (found,) = one(compiled(), JsonField("x", pa.float64()), text.encode())
+    (found,) = one(components.kernel("jsondecoding"), JsonField("x", pa.float64()), text.encode())
     if math.isfinite(float(text)):
         assert struct.pack("<d", float(text)) == struct.pack("<d", found)
 
@@ -258,7 +247,7 @@ def test_epochs(decoding: ModuleType, unit: str) -> None:
 @given(st.lists(st.text(max_size=40), max_size=4), st.booleans())
 def test_text_is_what_python_reads(texts: list[str], ascii_only: bool) -> None:
     lines = [json.dumps({"x": text}, ensure_ascii=ascii_only).encode("utf-8") for text in texts]
-    found = compiled().JsonDecoder([JsonField("x", TEXT)]).decode_all(lines)
+    found = components.kernel("jsondecoding").JsonDecoder([JsonField("x", TEXT)]).decode_all(lines)
     assert texts == found.columns[0].to_pylist()
 
 
@@ -408,8 +397,8 @@ def lines(draw: st.DrawFn) -> bytes:
 @settings(max_examples=300)
 @given(st.lists(lines(), max_size=6), st.sampled_from([b"\n", b"\r\n"]))
 def test_twins_agree(texts: list[bytes], end: bytes) -> None:
-    plain = import_module("headwater.ext.jsondecoding").JsonDecoder(FIELDS)
-    fast = compiled().JsonDecoder(FIELDS)
+    plain = components.kernel("jsondecoding", "python").JsonDecoder(FIELDS)
+    fast = components.kernel("jsondecoding").JsonDecoder(FIELDS)
     assert contents(plain.decode_all(texts)) == contents(fast.decode_all(texts))
     block = b"".join(text + end for text in texts) + b"{"
     expected = contents(plain.decode(block, b"", 3, 400))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import random
 import struct
 from array import array
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
@@ -24,6 +22,8 @@ from hypothesis import strategies as st
 
 from headwater.connectors.encoders import JsonLinesEncoding
 from headwater.flows.schema import Schema
+
+from . import components
 
 INTS: Final = {
     pl.Int8: (0, -1, 127, -128),
@@ -91,20 +91,9 @@ COLUMNS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["python", "compiled"])
+@pytest.fixture(scope="module", params=components.KINDS)
 def encoding(request: pytest.FixtureRequest) -> ModuleType:
-    if request.param == "python":
-        return import_module("headwater.ext.jsonencoding")
-    return compiled()
-
-
-def compiled() -> ModuleType:
-    try:
-        return import_module("headwater.ext._jsonencoding")
-    except ModuleNotFoundError as error:
-        if os.environ.get("HEADWATER_REQUIRE_EXT") == "1":
-            pytest.fail(f"HEADWATER_REQUIRE_EXT=1, but {error.name} is not built")
-        pytest.skip(f"{error.name} is not built")
+    return components.kernel("jsonencoding", request.param)
 
 
 def by_polars(frame: pl.DataFrame) -> bytes:
@@ -240,9 +229,9 @@ def decimals() -> Iterator[float]:
 def test_floats_of_every_kind_in_the_compiled_kernel() -> None:
     floats = array("d", array("Q", patterns()).tobytes())
     floats.extend(decimals())
-    check_floats(compiled(), floats)
+    check_floats(components.kernel("jsonencoding"), floats)
     frame = pl.DataFrame({"f": pl.Series(floats, dtype=pl.Float64)})
-    assert by_polars(frame) == compiled().encode_lines(frame)
+    assert by_polars(frame) == components.kernel("jsonencoding").encode_lines(frame)
 
 
 def singles(count: int) -> pl.DataFrame:

@@ -5,15 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.ext import _marking, marking
+from . import components
 
-TWINS = pytest.mark.parametrize(
-    "twin", [pytest.param(_marking, id="compiled"), pytest.param(marking, id="plain")]
-)
 MICROS = st.integers(-(2**61), 2**61)
 
 
-@TWINS
+@pytest.fixture(scope="module", params=components.KINDS)
+def twin(request: pytest.FixtureRequest) -> ModuleType:
+    """The twin, then the compiled kernel."""
+    return components.kernel("marking", request.param)
+
+
 @given(st.lists(MICROS, max_size=30), MICROS, st.integers(0, 2**60), st.integers(0, 30))
 def test_a_mark_is_the_newest_time_before_the_row_less_the_disorder(
     twin: ModuleType, times: list[int], before: int, disorder: int, skipped: int
@@ -25,14 +27,12 @@ def test_a_mark_is_the_newest_time_before_the_row_less_the_disorder(
     assert max([before, *seen]) == newest
 
 
-@TWINS
 def test_times_may_be_datetimes_of_any_zone(twin: ModuleType) -> None:
     for dtype in (pl.Datetime("us"), pl.Datetime("us", "UTC"), pl.Datetime("us", "Europe/Rome")):
         marks, newest = twin.watermarks(pl.Series([5, 9, 7]).cast(dtype), 6, 1)
         assert ([5, 5, 8], 9) == (marks.to_pylist(), newest)
 
 
-@TWINS
 def test_what_cannot_be_read_is_refused(twin: ModuleType) -> None:
     with pytest.raises(TypeError, match="Float64"):
         twin.watermarks(pl.Series([1.5]), 0, 0)

@@ -14,16 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.ext import _partitioning, partitioning
+from . import components
 
-TWINS = pytest.mark.parametrize(
-    "twin", [pytest.param(_partitioning, id="compiled"), pytest.param(partitioning, id="python")]
-)
 VECTORS = json.loads((Path(__file__).parent / "vectors/murmur2.json").read_text("utf-8"))
 KEYS = [bytes.fromhex(key) for key, *_ in VECTORS["cases"]]
 HASHES = {key: case[1] for key, case in zip(KEYS, VECTORS["cases"], strict=True)}
 TEXTS = ["21", "foobar", "a-little-bit-long-string", "abc", "Zürich", "東京", "kafka"]
 WORD = 2**32
+
+
+@pytest.fixture(scope="module", params=components.KINDS)
+def twin(request: pytest.FixtureRequest) -> ModuleType:
+    """The twin, then the compiled kernel."""
+    return components.kernel("partitioning", request.param)
 
 
 def murmur2(key: bytes) -> int:
@@ -45,7 +48,6 @@ def murmur2(key: bytes) -> int:
 # Kafka's partitioner
 
 
-@TWINS
 def test_vectors_of_kafka(twin: ModuleType) -> None:
     column = pl.Series(KEYS, dtype=pl.Binary)
     found = twin.murmur2(column)
@@ -70,7 +72,6 @@ def test_the_vectors_hold_what_kafka_tests() -> None:
         assert expected == HASHES[key]
 
 
-@TWINS
 @settings(max_examples=200)
 @given(
     keys=st.lists(st.none() | st.binary(max_size=14) | st.binary(max_size=70), max_size=20),
@@ -97,7 +98,6 @@ def test_random_keys(
         )
 
 
-@TWINS
 def test_texts_are_hashed_as_utf8(twin: ModuleType) -> None:
     expected = [murmur2(text.encode()) for text in TEXTS]
     for kind in (pa.string(), pa.large_string(), pa.string_view()):
@@ -110,7 +110,6 @@ def test_texts_are_hashed_as_utf8(twin: ModuleType) -> None:
     assert [murmur2(bytes(range(16)))] == twin.murmur2(identity).to_pylist()
 
 
-@TWINS
 def test_null_keys(twin: ModuleType) -> None:
     assert [None, None] == twin.murmur2(pa.nulls(2)).to_pylist()
     assert [None] == twin.kafka_partitions(pl.Series([None], dtype=pl.String), 3).to_pylist()
@@ -121,7 +120,6 @@ def test_null_keys(twin: ModuleType) -> None:
             assert pa.array([], pa.int32()) == twin.murmur2(column)
 
 
-@TWINS
 def test_keys_that_cannot_be_hashed(twin: ModuleType) -> None:
     with pytest.raises(TypeError, match=r"cannot be a key|a key of Kafka is"):
         twin.murmur2(pl.Series([["abc"]]))
@@ -138,7 +136,6 @@ def test_keys_that_cannot_be_hashed(twin: ModuleType) -> None:
             twin.kafka_partitions(pl.Series(["a"]), partitions)
 
 
-@TWINS
 @pytest.mark.parametrize("bad", [(-1, 0, 0), (13, 1, 0), (13, -1, 0), (13, 0, 8), (13, 0, -1)])
 def test_views_outside_the_data(twin: ModuleType, bad: tuple[int, int, int]) -> None:
     size, block, begin = bad
@@ -168,7 +165,6 @@ def split(twin: ModuleType, parts: Any, count: int) -> list[list[int]]:
     return [rows[offsets[part] : offsets[part + 1]] for part in range(count)]
 
 
-@TWINS
 @given(
     parts=st.integers(1, 9).flatmap(
         lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n - 1), max_size=80))
@@ -184,14 +180,12 @@ def test_rows_of_a_part_in_their_order(
     assert expected == split(twin, pl.Series(rows, dtype=pl.Int32)[start:], count)
 
 
-@TWINS
 def test_many_parts_and_rows(twin: ModuleType) -> None:
     for count in (2, 17, 256, 257, 1200):
         rows = [murmur2(b"%d" % row) % count for row in range(5003)]
         assert in_parts(rows, count) == split(twin, pa.array(rows, pa.int32()), count)
 
 
-@TWINS
 def test_parts_that_do_not_exist(twin: ModuleType) -> None:
     for bad in (3, -1, 2**31 - 1, -(2**31)):
         with pytest.raises(IndexError, match=f"row 1: there is no part {bad} of 3"):
@@ -203,7 +197,6 @@ def test_parts_that_do_not_exist(twin: ModuleType) -> None:
             twin.split(pa.array([0], pa.int32()), count)
 
 
-@TWINS
 def test_parts_of_another_type(twin: ModuleType) -> None:
     for kind in (pa.int64(), pa.uint32(), pa.date32(), pa.time32("s"), pa.float32(), pa.string()):
         with pytest.raises(TypeError, match="parts are int32, not"):
@@ -214,7 +207,6 @@ def test_parts_of_another_type(twin: ModuleType) -> None:
         twin.split(pa.chunked_array([[0], [1]], pa.int32()), 3)
 
 
-@TWINS
 def test_keys_that_belong_together_are_in_one_partition(twin: ModuleType) -> None:
     frame = pl.DataFrame({"device": [f"device-{n % 17}" for n in range(400)], "n": range(400)})
     numbers, offsets = twin.split(twin.kafka_partitions(frame["device"], 5), 5)

@@ -12,7 +12,6 @@ from array import array
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Context, Decimal
-from importlib import import_module
 from types import ModuleType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,8 +22,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.ext import COMPILED, records
+from headwater.ext import records
 from headwater.ext.recordvalues import Kept, NoMember
+
+from . import components
 
 LONGEST = timedelta(days=106_751_990)
 ROME = ZoneInfo("Europe/Rome")
@@ -33,11 +34,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOON = datetime(2024, 7, 1, 12, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module", params=["python", "compiled"])
+@pytest.fixture(scope="module", params=components.KINDS)
 def kernel(request: pytest.FixtureRequest) -> ModuleType:
-    if request.param == "compiled" and not COMPILED:
-        pytest.skip("the compiled kernels are not in use")
-    return import_module(f"headwater.ext.{'_' * (request.param == 'compiled')}records")
+    return components.kernel("records", request.param)
 
 
 class Colour(enum.StrEnum):
@@ -265,9 +264,7 @@ def test_a_slice_is_read_as_its_rows(kernel: ModuleType, made: list[Wide], cut: 
 @settings(max_examples=60)
 @given(made=st.lists(wides, min_size=1, max_size=3), data=st.data())
 def test_twins_agree_on_anything(made: list[Wide], data: st.DataObject) -> None:
-    if not COMPILED:
-        pytest.skip("the compiled kernels are not in use")
-    compiled = import_module("headwater.ext._records")
+    compiled = components.kernel("records")
     for record in made:
         for name in data.draw(st.sets(st.sampled_from(Wide.__slots__), max_size=2)):
             setattr(record, name, data.draw(strange))
@@ -279,13 +276,11 @@ def test_twins_agree_on_anything(made: list[Wide], data: st.DataObject) -> None:
 
 @given(value=strange, number=st.integers(0, len(FIELDS) - 1))
 def test_twins_agree_on_each_value(value: object, number: int) -> None:
-    if not COMPILED:
-        pytest.skip("the compiled kernels are not in use")
 
     class One(Slotted):
         __slots__ = (FIELDS[number][0].name,)
 
-    compiled = import_module("headwater.ext._records")
+    compiled = components.kernel("records")
     expected, actual = (
         written(one, One, (FIELDS[number][0],), [One(value)]) for one in (records, compiled)
     )
@@ -499,15 +494,20 @@ def test_a_name_that_is_no_slot_is_refused() -> None:
     class Loose:
         n = 3
 
-    if COMPILED:
-        compiled = import_module("headwater.ext._records")
-        with pytest.raises(TypeError, match="no slot"):
-            compiled.RecordPlan(Loose, (Kept("n", "int64"),))
     assert not records.install_constructor(Loose, {"n": "n"}, {}, {})
     assert not records.install_replace(Loose)
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled kernels are not in use")
+def test_a_plan_of_a_name_that_is_no_slot_is_refused() -> None:
+    class Loose:
+        n = 3
+
+    compiled = components.kernel("records")
+    with pytest.raises(TypeError, match="no slot"):
+        compiled.RecordPlan(Loose, (Kept("n", "int64"),))
+
+
+@pytest.mark.needs("kernels")
 @pytest.mark.parametrize(
     ("view", "offsets"),
     [
@@ -545,7 +545,7 @@ def test_what_points_outside_is_an_error(
         list(Row.__slots__),
     )
     views[:], places[:] = array("i", view), array("q", offsets)
-    compiled = import_module("headwater.ext._records")
+    compiled = components.kernel("records")
     with pytest.raises(ValueError, match="outside"):
         compiled.RecordReader(compiled.RecordPlan(Row, kept), rows).rest()
 
@@ -782,7 +782,7 @@ def constructed(fast: bool) -> Any:
             self.d = [] if d is None else d
 
     if fast:
-        compiled = import_module("headwater.ext._records")
+        compiled = components.kernel("records")
         assert compiled.install_constructor(
             Made, {"a": "a", "b": "bee", "c": "c", "d": "d"}, {"c": 3}, {"d": list}
         )
@@ -802,7 +802,7 @@ def outcome(call: Callable[[], Any]) -> object:
         return str(error)
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled kernels are not in use")
+@pytest.mark.needs("kernels")
 @given(given_=arguments, interned=st.booleans())
 def test_a_compiled_constructor_does_what_init_does(
     given_: tuple[list[int], dict[str, int]], interned: bool
@@ -814,7 +814,7 @@ def test_a_compiled_constructor_does_what_init_does(
     assert outcome(lambda: slow(*placed, **named)) == outcome(lambda: fast(*placed, **named))
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled kernels are not in use")
+@pytest.mark.needs("kernels")
 def test_a_compiled_constructor_runs_no_init() -> None:
     ran: list[object] = []
 
@@ -825,7 +825,7 @@ def test_a_compiled_constructor_runs_no_init() -> None:
             ran.append(a)
             self.a = a
 
-    assert import_module("headwater.ext._records").install_constructor(Made, {"a": "a"}, {}, {})
+    assert components.kernel("records").install_constructor(Made, {"a": "a"}, {}, {})
     assert [1] == Made(a=1).parts()
     assert [] == ran
     with pytest.raises(TypeError):
@@ -838,7 +838,7 @@ def test_a_compiled_constructor_runs_no_init() -> None:
     assert [2] == ran
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled kernels are not in use")
+@pytest.mark.needs("kernels")
 def test_a_class_that_is_changed_constructs_as_it_says() -> None:
     fast = constructed(True)
     assert [1, 2, 3, []] == fast(a=1, bee=2).parts()
@@ -860,7 +860,7 @@ def test_a_class_that_is_changed_constructs_as_it_says() -> None:
     assert fast(a=1, bee=2) == "new"
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled kernels are not in use")
+@pytest.mark.needs("kernels")
 def test_a_factory_may_fail_or_construct() -> None:
     class Made(Slotted):
         __slots__ = ("a", "b")
@@ -874,7 +874,7 @@ def test_a_factory_may_fail_or_construct() -> None:
         depth[0] -= 1
         return Made(a=depth[0])
 
-    compiled = import_module("headwater.ext._records")
+    compiled = components.kernel("records")
     assert compiled.install_constructor(Made, {"a": "a", "b": "b"}, {}, {"b": factory})
     for start in (0, 5):
         depth = [start]
@@ -882,11 +882,11 @@ def test_a_factory_may_fail_or_construct() -> None:
             Made(a=9)
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled kernels are not in use")
+@pytest.mark.needs("kernels")
 def test_a_class_with_a_compiled_constructor_can_be_collected() -> None:
     made = constructed(True)
     made.cycle = made(a=made, bee=2)
-    plan = import_module("headwater.ext._records").RecordPlan(
+    plan = components.kernel("records").RecordPlan(
         made, tuple(Kept(name, "int64") for name in "abcd")
     )
     made.plan = plan
@@ -896,7 +896,7 @@ def test_a_class_with_a_compiled_constructor_can_be_collected() -> None:
     assert gone() is None
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled kernels are not in use")
+@pytest.mark.needs("kernels")
 def test_many_classes_come_and_go() -> None:
     held = []
     for number in range(200):
@@ -910,7 +910,7 @@ def test_many_classes_come_and_go() -> None:
         assert [1, number, 3, []] == cls(bee=number, a=1).parts()
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled kernels are not in use")
+@pytest.mark.needs("kernels")
 def test_a_class_with_more_than_slots_is_read_and_kept_whole() -> None:
     """Its instances hold what a record's slots do not show, so none serves twice."""
     ended: list[int] = []
@@ -921,7 +921,7 @@ def test_a_class_with_more_than_slots_is_read_and_kept_whole() -> None:
         def __del__(self) -> None:
             ended.append(self.n)  # type: ignore[attr-defined]
 
-    compiled = import_module("headwater.ext._records")
+    compiled = components.kernel("records")
     plan = compiled.RecordPlan(Loud, IN)
     writer = compiled.RecordWriter(plan)
     seen: list[object] = []

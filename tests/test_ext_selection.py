@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from headwater import ext
+
+from . import components
 
 TELL = "from headwater import ext; print(ext.COMPILED, ext.key_groups.__module__)"
 
@@ -54,10 +55,7 @@ def test_twins_where_nothing_is_built(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["hashing", "folding"])
 def test_twins_have_the_same_public_names(name: str) -> None:
-    if not ext.COMPILED:
-        pytest.skip("the compiled kernels are not in use")
-    twin = import_module(f"headwater.ext.{name}")
-    compiled = import_module(f"headwater.ext._{name}")
+    twin, compiled = components.kernel(name, "python"), components.kernel(name)
     public = [n for n in ext.__all__ if getattr(twin, n, None) is not None]
     assert public
     for function in public:

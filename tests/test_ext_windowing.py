@@ -22,7 +22,7 @@ from headwater.ext.accumulators import WindowPart
 from headwater.ext.hashing import row_hashes
 from headwater.ext.windowing import END, START
 
-from .conftest import _kernel
+from . import components
 from .windows_model import (
     CUTS,
     KEYS,
@@ -40,10 +40,10 @@ from .windows_model import (
 )
 
 
-@pytest.fixture(scope="module", params=["python", "compiled"])
+@pytest.fixture(scope="module", params=components.KINDS)
 def windowing(request: pytest.FixtureRequest) -> ModuleType:
     """The twin, then the compiled kernel."""
-    return _kernel("windowing", request.param)
+    return components.kernel("windowing", request.param)
 
 
 # What the kernels give
@@ -388,7 +388,8 @@ def test_a_view_that_points_outside_is_told(
 
 def test_what_is_not_a_table(windowing: ModuleType) -> None:
     table = windowing.WindowTable
-    for kind in (pa.string(), pa.decimal128(5, 2), pa.list_(pa.int8()), pa.null(), pa.float16()):
+    wrong = (pa.string(), pa.decimal128(5, 2), pa.list_(pa.int8()), pa.null(), pa.float16())
+    for kind in (*wrong, pa.month_day_nano_interval()):
         with pytest.raises(TypeError, match="the key k is"):
             table(pa.schema([("k", kind)]), PARTS)
     with pytest.raises(ValueError, match="33 key columns"):

@@ -107,10 +107,10 @@ def test_what_is_no_journal_is_told_in_a_line(command: str, tmp_path: Path) -> N
     assert (1, [f"{tmp_path}: holds no journal"]) == run(command, tmp_path)
 
 
+@pytest.mark.needs("cryptography")
 def test_an_encrypted_journal_needs_its_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("cryptography", reason="needs headwater[crypto]")
     from headwater.connectors.journalkeys import Keys
 
     folder = made(tmp_path / "journal", keyring=Keys([KEY]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from headwater.connectors import journalwriter
+from headwater.connectors import journaltail
 from headwater.connectors.journal import (
     JournalReader,
     JournalSettings,
@@ -77,8 +78,57 @@ class Model:
         self.known, self.maybe_known = known, []
 
 
+class SlowDisk(FaultyStorage):
+    """A sync covers what there was when it began: `sizes` by name, while one is under way."""
+
+    sizes: dict[str, int] | None = None
+
+    def sync(self, name: str) -> None:
+        super().sync(name)
+        if self.sizes is not None:
+            file = self._file(name)
+            file.durable = file.durable[: self.sizes[name]]
+            file.lowest = len(file.durable)
+
+
+class Later(Executor):
+    """Runs on a `SlowDisk` what it is given, sooner or later: when it is asked whether it has."""
+
+    def __init__(self, storage: SlowDisk) -> None:
+        self.storage = storage
+
+    def submit(self, sync: Callable[..., Any], /, *_: Any, **__: Any) -> Future[Any]:
+        sizes = {name: self.storage.size(name) for name in self.storage.names()}
+        return UnderWay(self.storage, sync, sizes)
+
+
+class UnderWay(Future[None]):
+    """A sync that is under way."""
+
+    def __init__(self, storage: SlowDisk, sync: Callable[[], None], sizes: dict[str, int]) -> None:
+        super().__init__()
+        self.storage, self.run, self.sizes = storage, sync, sizes
+
+    def done(self) -> bool:
+        return self.storage.random.random() < 0.3
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self.storage.sizes = self.sizes
+        try:
+            self.run()
+        except OSError as error:
+            return error
+        finally:
+            self.storage.sizes = None
+        return None
+
+
 class Run:
-    """One seed: a storage, a journal that is opened again and again, and the model."""
+    """One seed: a storage, a journal that is opened again and again, and the model.
+
+    With `machine` the whole machine may die; what is promised then, is what is durable or, with
+    `always`, committed.
+    """
 
     def __init__(
         self,
@@ -87,6 +137,7 @@ class Run:
         *,
         errors: bool,
         sync: SyncPolicy = "always",
+        machine: bool = True,
     ) -> None:
         rng = self.random = random.Random(seed)
         self.storage = made(
@@ -95,6 +146,8 @@ class Run:
             sync_errors=rng.choice((0.0, 0.1)) if errors else 0.0,
             capacity=rng.choice((1 << 30, 15_000)) if errors else 1 << 30,
         )
+        self.executor = Later(self.storage) if isinstance(self.storage, SlowDisk) else None
+        self.machine = machine
         self.settings = JournalSettings(
             sync=sync,
             segment_bytes=rng.choice((1500, 4000)),
@@ -117,7 +170,7 @@ class Run:
                     self.work()
             except Crashed:
                 pass
-            if self.settings.sync != "always" or self.random.random() < 0.3:
+            if not self.machine or self.random.random() < 0.3:
                 self.storage.kill()
             else:
                 self.storage.crash()
@@ -134,7 +187,7 @@ class Run:
         try:
             self.writer = open_journal(
                 self.storage, epoch=self.epoch, flow=FLOW, now=self.now, settings=self.settings,
-                entropy=self.random.randbytes,
+                entropy=self.random.randbytes, executor=self.executor,
             )  # fmt: skip
         except (OSError, FullError):
             return False
@@ -191,7 +244,9 @@ class Run:
             except (OSError, JournalError) as error:
                 if not (self.storage.sync_errors or self.storage.append_errors):
                     raise Violation(f"on a sound disk: {error}") from error
-            model.promised = max(model.promised, writer.committed)
+            sees_unsynced = self.machine and self.settings.sync != "always"
+            safe = writer.durable if sees_unsynced else writer.committed
+            model.promised = max(model.promised, safe)
             if model.promised > len(model.log):
                 raise Violation("more is committed than was appended")
 
@@ -230,11 +285,13 @@ def _value(record: Written) -> int:
     return int(values.pop())
 
 
-def broken_seed(made: Callable[..., FaultyStorage], seeds: int, *, errors: bool) -> int | None:
+def broken_seed(
+    made: Callable[..., FaultyStorage], seeds: int, *, errors: bool, sync: SyncPolicy = "always"
+) -> int | None:
     """The first seed that finds something wrong."""
     for seed in range(seeds):
         try:
-            Run(seed, made, errors=errors).run()
+            Run(seed, made, errors=errors, sync=sync).run()
         except Violation:
             return seed
     return None
@@ -249,11 +306,20 @@ def test_what_was_committed_is_there_exactly(block: int) -> None:
             raise AssertionError(f"seed {seed}: {error}") from error
 
 
+@pytest.mark.parametrize("block", range(2))
+def test_what_is_durable_is_there_though_syncs_are_under_way(block: int) -> None:
+    for seed in range(block * SEEDS // 2, (block + 1) * SEEDS // 2):
+        try:
+            Run(seed, SlowDisk, errors=seed % 2 == 1, sync="interval").run()
+        except Violation as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+
+
 @pytest.mark.parametrize("sync", ["interval", "never"])
 def test_the_death_of_a_process_costs_nothing(sync: SyncPolicy) -> None:
     for seed in range(SEEDS // 4):
         try:
-            Run(seed, FaultyStorage, errors=False, sync=sync).run()
+            Run(seed, SlowDisk, errors=False, sync=sync, machine=False).run()
         except Violation as error:
             raise AssertionError(f"seed {seed}: {error}") from error
 
@@ -295,6 +361,24 @@ class Early(GroupCommit[Any]):
         return self.appended
 
 
+class Whole(GroupCommit[Any]):
+    """What was appended while a sync was under way is taken to be synced by it."""
+
+    def sync_done(self) -> None:
+        self.begun = self.appended
+        super().sync_done()
+
+
+class RetriesSlowly(SlowDisk):
+    """A sync that failed while others appended is tried again, and believed."""
+
+    def sync(self, name: str) -> None:
+        try:
+            super().sync(name)
+        except OSError:
+            super().sync(name)
+
+
 @pytest.mark.parametrize(
     ("made", "errors"),
     [(SkipsSync, False), (ForgetsTheDirectory, False), (RetriesSync, True)],
@@ -307,5 +391,13 @@ def test_a_disk_that_is_used_wrongly_is_found(
 
 
 def test_an_early_acknowledgement_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journalwriter, "GroupCommit", Early)
+    monkeypatch.setattr(journaltail, "GroupCommit", Early)
     assert broken_seed(FaultyStorage, SEEDS, errors=False) is not None
+
+
+def test_a_sync_that_is_taken_to_cover_what_came_later_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert broken_seed(RetriesSlowly, SEEDS, errors=True, sync="interval") is not None
+    monkeypatch.setattr(journaltail, "GroupCommit", Whole)
+    assert broken_seed(SlowDisk, SEEDS, errors=False, sync="interval") is not None

@@ -26,13 +26,15 @@ from headwater.flows.journal.naming import segments_in
 from headwater.flows.journal.records import Gap
 from headwater.flows.journal.survey import Survey, survey
 
+from . import components
+
 FLOW = bytes(16)
 ENTRIES = 6
 SYNCED = 4
 
 
 def keys() -> Keyring:
-    pytest.importorskip("cryptography", reason="needs headwater[crypto]")
+    components.need("cryptography")
     from headwater.connectors.journalkeys import Keys
 
     return Keys([bytes(range(32))])
@@ -179,7 +181,6 @@ def known_until(found: Survey) -> int:
 
 @pytest.mark.parametrize("name", ["r.reader", "floor", "head"])
 def test_a_small_file_is_the_old_one_or_told(name: str) -> None:
-    pytest.importorskip("cryptography", reason="needs headwater[crypto]")
     storage, public = signed()
     data = bytes(storage.read(name, 0))
     for place in range(len(data)):
@@ -213,6 +214,7 @@ def test_repair_goes_on_without_what_is_lost_and_says_so(place: int) -> None:
 
 def signed() -> tuple[FaultyStorage, bytes]:
     """A journal with a chain and a signed head after its last entry, of which some was trimmed."""
+    components.need("cryptography")
     from headwater.connectors.journalkeys import Signer
 
     signer = Signer(bytes(32))
@@ -250,7 +252,6 @@ def forged(storage: FaultyStorage, change: str) -> FaultyStorage:
 
 
 def test_a_signed_journal_is_sound() -> None:
-    pytest.importorskip("cryptography", reason="needs headwater[crypto]")
     storage, public = signed()
     report = verify(storage, None, public)
     assert [] == report.damages
@@ -259,14 +260,12 @@ def test_a_signed_journal_is_sound() -> None:
 
 @pytest.mark.parametrize("change", ["alter", "remove"])
 def test_who_can_write_checksums_is_found_by_the_signed_head(change: str) -> None:
-    pytest.importorskip("cryptography", reason="needs headwater[crypto]")
     storage, public = signed()
     made = forged(storage, change)
     assert verify(made, None, public).damages
 
 
 def test_another_key_did_not_sign() -> None:
-    pytest.importorskip("cryptography", reason="needs headwater[crypto]")
     storage, _ = signed()
     assert verify(storage, None, bytes(32)).damages
     assert verify(journal(None, True, None)[0], None, bytes(32)).damages

@@ -91,8 +91,10 @@ def test_an_interval_is_kept() -> None:
     writer.tick(10_999)
     assert 0 == writer.statistics.syncs
     writer.tick(11_000)
+    writer.sync(11_000)
     assert 1 == writer.statistics.syncs
     writer.tick(90_000)
+    writer.sync(90_000)
     assert 1 == writer.statistics.syncs
 
 

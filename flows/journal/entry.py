@@ -10,7 +10,7 @@ import enum
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from .errors import FormatError
 
@@ -19,6 +19,7 @@ __all__ = [
     "Continues",
     "Entry",
     "IdleMark",
+    "OutputMark",
     "Range",
     "Step",
     "StepKind",
@@ -37,6 +38,8 @@ REQUIRED: Final = 0x8000
 _TIMERS: Final = 1
 _IDLES: Final = 2
 _CONTINUES: Final = 3 | REQUIRED
+_ENDED: Final = 4 | REQUIRED
+_OUTPUTS: Final = 5
 
 _FIXED: Final = struct.Struct("<QQBBHIqq16s16sIII")
 _RANGE: Final = struct.Struct("<IQQII")
@@ -44,6 +47,8 @@ _FIELD: Final = struct.Struct("<HI")
 _TIMER: Final = struct.Struct("<IqI")
 _IDLE: Final = struct.Struct("<IQB")
 _PAIR: Final = struct.Struct("<QQ")
+_CHANNEL: Final = struct.Struct("<I")
+_OUTPUT: Final = struct.Struct("<IQI")
 _NOTHING: Final = bytes(16)
 
 
@@ -89,6 +94,15 @@ class IdleMark:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputMark:
+    """What came to node number `node` of the graph: so many rows, with this checksum."""
+
+    node: int
+    rows: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
 class Continues:
     """An epoch goes on after entry `sequence - 1` of epoch `epoch`."""
 
@@ -103,7 +117,8 @@ class Step:
     `ranges` stand in the order consumed. `watermark` and `clock` are µs; `digest` (16 bytes) is
     of the outputs, by whatever the engine chose. Rows of output partition i are those from
     `offsets[i]` to `offsets[i + 1]`; empty if there is one partition. A drop policy takes a low
-    `priority` (0 .. 255) first.
+    `priority` (0 .. 255) first. `ended` are channels that have nothing more to give; `outputs` say
+    what came out, so that a step that is done again can be compared.
     """
 
     ranges: tuple[Range, ...] = ()
@@ -116,6 +131,8 @@ class Step:
     kind: StepKind = StepKind.STEP
     priority: int = 0
     continues: Continues | None = None
+    ended: tuple[int, ...] = ()
+    outputs: tuple[OutputMark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +154,7 @@ class Entry:
 def encode_entry(entry: Entry) -> bytes:
     """The payload of an entry's frame; raises `FormatError` for what the layout cannot hold."""
     step = entry.step
-    extras = _extras(step) if step.timers or step.idles or step.continues else b""
+    extras = _extras(step)
     ranges, offsets = step.ranges, step.offsets
     try:
         fixed = _FIXED.pack(
@@ -176,9 +193,15 @@ def decode_entry(payload: bytes | memoryview) -> Entry:
             raise FormatError("an entry consumed a range that ends before it begins")
     if starts and (starts[-1] != rows or starts[0] or list(starts) != sorted(starts)):
         raise FormatError("an entry's offsets do not divide its rows")
-    timers, idles, continues = _fields(payload[end:]) if size else ((), (), None)
     step = Step(
-        consumed, timers, idles, watermark, clock, digest, starts, _KINDS[kind], priority, continues
+        consumed,
+        watermark=watermark,
+        clock=clock,
+        digest=digest,
+        offsets=starts,
+        kind=_KINDS[kind],
+        priority=priority,
+        **_fields(payload[end:]),
     )
     return Entry(epoch, sequence, flow, schema, rows, step)
 
@@ -189,6 +212,10 @@ _KINDS: Final = tuple(StepKind)
 def _extras(step: Step) -> bytes:
     """The optional fields, each with its tag and length."""
     parts = []
+    if step.outputs:
+        parts.append((_OUTPUTS, b"".join([_OUTPUT.pack(*_values(o)) for o in step.outputs])))
+    if step.ended:
+        parts.append((_ENDED, b"".join(map(_CHANNEL.pack, step.ended))))
     if step.timers:
         packed = [_TIMER.pack(t.operator, t.at, len(t.key)) + t.key for t in step.timers]
         parts.append((_TIMERS, b"".join(packed)))
@@ -200,29 +227,40 @@ def _extras(step: Step) -> bytes:
     return b"".join(_FIELD.pack(tag, len(value)) + value for tag, value in parts)
 
 
-def _fields(
-    data: bytes | memoryview,
-) -> tuple[tuple[TimerFired, ...], tuple[IdleMark, ...], Continues | None]:
+def _fields(data: bytes | memoryview) -> dict[str, Any]:
     """Read the optional fields; those not known are skipped, unless they are required."""
-    timers: tuple[TimerFired, ...] = ()
-    idles: tuple[IdleMark, ...] = ()
-    continues = None
+    found: dict[str, Any] = {}
     for tag, value in _tagged(data):
         if tag == _TIMERS:
-            timers = tuple(_timers(value))
+            found["timers"] = tuple(_timers(value))
         elif tag == _IDLES:
-            if len(value) % _IDLE.size:
-                raise FormatError("an entry's idle marks do not fill their field")
-            idles = tuple(IdleMark(c, p, i == 1) for c, p, i in _IDLE.iter_unpack(value))
-            if any(value[_IDLE.size - 1 :: _IDLE.size].strip(b"\0\1")):
+            idles = _filled(_IDLE, value, "idle marks do")
+            if any(idle > 1 for _, _, idle in idles):
                 raise FormatError("an entry's idle mark is neither set nor taken back")
+            found["idles"] = tuple(IdleMark(c, p, idle == 1) for c, p, idle in idles)
         elif tag == _CONTINUES:
             if len(value) != _PAIR.size:
                 raise FormatError("what an entry continues does not fill its field")
-            continues = Continues(*_PAIR.unpack(value))
+            found["continues"] = Continues(*_PAIR.unpack(value))
+        elif tag == _ENDED:
+            found["ended"] = tuple(c for (c,) in _filled(_CHANNEL, value, "ends do"))
+        elif tag == _OUTPUTS:
+            found["outputs"] = tuple(
+                OutputMark(*mark) for mark in _filled(_OUTPUT, value, "outputs do")
+            )
         elif tag & REQUIRED:
             raise FormatError(f"an entry has the field {tag}, which a newer version wrote")
-    return timers, idles, continues
+    return found
+
+
+def _filled(form: struct.Struct, value: bytes, what: str) -> list[tuple[Any, ...]]:
+    if len(value) % form.size:
+        raise FormatError(f"an entry's {what} not fill their field")
+    return list(form.iter_unpack(value))
+
+
+def _values(mark: OutputMark) -> tuple[int, int, int]:
+    return mark.node, mark.rows, mark.checksum
 
 
 def _tagged(data: bytes | memoryview) -> Iterator[tuple[int, bytes]]:

@@ -16,7 +16,7 @@ class JournalSettings:
     """How a journal is written; raises `SettingsError` for what cannot be.
 
     sync            when appends are made durable; see `docs/journal.md` for what each means
-    interval_ms     with `interval`: an append is synced at most so much later
+    interval_ms     with `interval`: a sync of an append begins at most so much later
     segment_bytes   a segment is ended when it is so large
     segment_age     or, in seconds of the clock that entries carry, so old (None: at no age)
     max_bytes       what the segments may take together (None: what the disk has)
@@ -25,7 +25,8 @@ class JournalSettings:
     keep_one_in     with `thin`: of so many entries, one is kept
     compression     of bodies
     chain           whether each frame carries the hash of those before
-    hold_bytes      what is kept in memory to be written anew if a sync fails
+    hold_bytes      what is kept in memory to be written anew if a sync fails; as much again while
+                    one is under way
     reserve_bytes   kept on disk, to have room to drop in when it is full; not for `block`
     """
 

@@ -1,6 +1,6 @@
 """Feeds hostile bytes to the framing kernel and holds its twins against each other.
 
-    python tests/fuzz/framing.py --seconds 600 [--seed 1] [--module build/asan/_framing.….so]
+    python -m tests.fuzz.framing --seconds 600 [--seed 1] [--modules build/asan]
 
 Inputs are frames, forged frames and rubbish, mutated; half of them end or begin at a page that must
 not be touched, so that an over-read is a crash, the others lie in exact blocks of the heap, which
@@ -9,17 +9,12 @@ AddressSanitizer watches. Exits with 1 at the first difference, and prints the i
 
 from __future__ import annotations
 
-import argparse
-import ctypes
-import mmap
 import random
 import struct
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -27,37 +22,14 @@ import pyarrow as pa
 
 from headwater.ext import framing
 
-PAGE = mmap.PAGESIZE
-ROOM = 16 * PAGE
+from .watched import Fence, command_line, loaded, on_the_heap
+
+ROOM = 1 << 16
 BATCHES = (
     pa.record_batch({"i": [1, 2, None], "s": ["x", "yy", None], "l": [[1], None, [2, 3]]}),
     pa.record_batch({"d": pa.array(["a", None]).dictionary_encode(), "b": [True, None]}),
     pa.record_batch({"v": pa.array(["a" * 30, "b", None], pa.string_view())}),
 )
-
-
-class Fence:
-    """Memory between two pages that must not be touched."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, ROOM + 2 * PAGE)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        protect = ctypes.CDLL(None, use_errno=True).mprotect
-        for page in (start, start + PAGE + ROOM):
-            if protect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), 0):
-                raise OSError(ctypes.get_errno(), "mprotect")
-        self._room = memoryview(self._memory)[PAGE : PAGE + ROOM]
-
-    def put(self, data: bytes, *, low: bool) -> memoryview:
-        """The data, right behind the first of the pages or right before the other."""
-        start = 0 if low else ROOM - len(data)
-        self._room[start : start + len(data)] = data
-        return self._room[start : start + len(data)].toreadonly()
-
-
-def on_the_heap(data: bytes) -> memoryview:
-    """The data in a block of its size, without the zero that ends `bytes`."""
-    return memoryview((ctypes.c_ubyte * len(data)).from_buffer_copy(data)).cast("B")
 
 
 def forged(chance: random.Random) -> bytes:
@@ -195,28 +167,11 @@ def one(compiled: ModuleType, fence: Fence, chance: random.Random, seen: Counter
         seen[check_batch(chance, fence)] += 1
 
 
-def loaded(path: Path | None) -> ModuleType:
-    """The compiled kernel: that of the package, or one that was built elsewhere."""
-    if path is None:
-        from headwater.ext import _framing
-
-        return _framing
-    spec = spec_from_file_location("headwater.ext._framing", path)
-    assert spec is not None, path
-    assert spec.loader is not None, path
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main() -> None:
     """Run for the given time."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--module", type=Path)
-    asked = parser.parse_args()
-    compiled, fence, chance = loaded(asked.module), Fence(), random.Random(asked.seed)
+    asked = command_line(__doc__)
+    compiled, fence = loaded("_framing", asked.modules), Fence(ROOM)
+    chance = random.Random(asked.seed)
     seen: Counter[str] = Counter()
     inputs, end = 0, time.monotonic() + asked.seconds
     while time.monotonic() < end:

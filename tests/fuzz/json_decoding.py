@@ -1,6 +1,6 @@
 """Feeds hostile bytes to the JSON decoder: its twins, and pydantic, are held against each other.
 
-    python tests/fuzz/json_decoding.py --seconds 600 [--seed 1] [--module build/asan/….so]
+    python -m tests.fuzz.json_decoding --seconds 600 [--seed 1] [--modules build/asan]
 
 Inputs are lines of JSON of an event, mutated, cut into a head and a block. Half of the blocks end
 at a page that must not be touched, so that an over-read is a crash, the others lie in blocks of the
@@ -10,11 +10,8 @@ prints the input.
 
 from __future__ import annotations
 
-import argparse
-import ctypes
 import enum
 import json
-import mmap
 import random
 import struct
 import sys
@@ -22,8 +19,6 @@ import time
 from collections import Counter
 from datetime import date, datetime
 from datetime import time as clock
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Final, Literal
 
@@ -33,10 +28,9 @@ from headwater.flows.boundary import Boundary, Checked
 from headwater.flows.event import Event, EventTime, Field, Unit, Width, Zone
 from headwater.flows.jsondecoder import decoder_of, json_fields
 
-PAGE = mmap.PAGESIZE
-ROOM = 256 * PAGE
+from .watched import Fence, command_line, loaded, on_the_heap
 
-
+ROOM = 1 << 20
 LONG: Final = "key" * 60
 """A key that is longer than what can be read behind the end of any text."""
 
@@ -91,29 +85,6 @@ PIECES: Final = (
     b'"n":1,', b'"at":', b"18446744073709551616", b"NaN", b"Infinity", b"1e400", b"[" * 70,
     b'{"a":' * 66, b"1.00000000000000011102230246251565404", b"\xef\xbb\xbf", b" " * 70,
 )  # fmt: skip
-
-
-class Fence:
-    """Memory before a page that must not be touched."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, ROOM + PAGE)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        protect = ctypes.CDLL(None, use_errno=True).mprotect
-        if protect(ctypes.c_void_p(start + ROOM), ctypes.c_size_t(PAGE), 0):
-            raise OSError(ctypes.get_errno(), "mprotect")
-        self._room = memoryview(self._memory)[:ROOM]
-
-    def put(self, data: bytes) -> memoryview:
-        """The data, right before that page."""
-        self._room[ROOM - len(data) :] = data
-        return self._room[ROOM - len(data) :].toreadonly()
-
-
-def on_the_heap(data: bytes) -> memoryview:
-    """The data in a block of its size, without the zero that ends `bytes`."""
-    block = (ctypes.c_ubyte * len(data)).from_buffer_copy(data)
-    return memoryview(block).cast("B").toreadonly()
 
 
 def line(chance: random.Random) -> bytes:
@@ -225,28 +196,11 @@ class Decoders:
             self.fast.decode(block, text[:cut])
 
 
-def loaded(path: Path | None) -> ModuleType:
-    """The compiled kernel: that of the package, or one that was built elsewhere."""
-    if path is None:
-        from headwater.ext import _jsondecoding
-
-        return _jsondecoding
-    spec = spec_from_file_location("headwater.ext._jsondecoding", path)
-    assert spec is not None, path
-    assert spec.loader is not None, path
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main() -> None:
     """Run for the given time."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--module", type=Path)
-    asked = parser.parse_args()
-    compiled, fence, chance = loaded(asked.module), Fence(), random.Random(asked.seed)
+    asked = command_line(__doc__)
+    compiled, fence = loaded("_jsondecoding", asked.modules), Fence(ROOM)
+    chance = random.Random(asked.seed)
     decoders = Decoders(compiled)
     seen: Counter[str] = Counter()
     inputs, end = 0, time.monotonic() + asked.seconds

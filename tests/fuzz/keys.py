@@ -1,6 +1,6 @@
 """Feeds hostile columns to the kernels for keys and holds their twins against each other.
 
-    python tests/fuzz/keys.py --seconds 600 [--seed 1] [--modules build/asan]
+    python -m tests.fuzz.keys --seconds 600 [--seed 1] [--modules build/asan]
 
 Views, offsets and indices point anywhere, into exact blocks of the heap, which AddressSanitizer
 watches where `--modules` names a folder with modules built with it. Exits with 1 at the first
@@ -9,23 +9,20 @@ difference, and prints the column.
 
 from __future__ import annotations
 
-import argparse
-import ctypes
 import random
 import struct
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
 
 from headwater.ext import hashing, partitioning
+
+from .watched import command_line, heap_buffer, loaded, validity
 
 EDGES = (0, 1, 3, 4, 7, 8, 11, 12, 13, 16, 17, 31, 32, 33, 63, 64, 65, 128, 129, 2**31 - 1)
 PLAIN = (
@@ -34,23 +31,11 @@ PLAIN = (
 )
 
 
-def on_the_heap(data: bytes) -> pa.Buffer:
-    """The data in a block of its size."""
-    return pa.py_buffer((ctypes.c_ubyte * len(data)).from_buffer_copy(data))
-
-
 def number(chance: random.Random, near: int) -> int:
     """A size or a place: mostly one that could be right."""
     if chance.random() < 0.97:
         return chance.randint(0, max(0, near))
     return min(chance.choice((*EDGES, near, near + 1, -1, -(2**31))), 2**31 - 1)
-
-
-def validity(chance: random.Random, rows: int) -> pa.Buffer | None:
-    """Bits for the rows, or none."""
-    if chance.random() < 0.5:
-        return None
-    return on_the_heap(chance.randbytes((rows + 7) // 8))
 
 
 def views(chance: random.Random, rows: int) -> pa.Array:
@@ -64,9 +49,9 @@ def views(chance: random.Random, rows: int) -> pa.Array:
         begin = number(chance, held - size)
         found += struct.pack("<i4sii", size, chance.randbytes(4), block, begin)
     kind = chance.choice((pa.string_view(), pa.binary_view()))
-    blocks = [on_the_heap(chance.randbytes(size)) for size in sizes]
+    blocks = [heap_buffer(chance.randbytes(size)) for size in sizes]
     held_bits = validity(chance, rows)
-    return pa.Array.from_buffers(kind, rows, [held_bits, on_the_heap(bytes(found)), *blocks])
+    return pa.Array.from_buffers(kind, rows, [held_bits, heap_buffer(bytes(found)), *blocks])
 
 
 def offsets(chance: random.Random, rows: int) -> pa.Array:
@@ -77,14 +62,14 @@ def offsets(chance: random.Random, rows: int) -> pa.Array:
     if chance.random() < 0.3:
         places[chance.randrange(rows + 1)] = chance.choice((number(chance, size), -1, -size))
     packed = struct.pack(f"<{rows + 1}{code}", *places)
-    data = on_the_heap(chance.randbytes(size))
-    return pa.Array.from_buffers(kind, rows, [validity(chance, rows), on_the_heap(packed), data])
+    data = heap_buffer(chance.randbytes(size))
+    return pa.Array.from_buffers(kind, rows, [validity(chance, rows), heap_buffer(packed), data])
 
 
 def plain(chance: random.Random, rows: int) -> pa.Array:
     """Values of a fixed size, of any bits."""
     kind = chance.choice(PLAIN)
-    values = on_the_heap(chance.randbytes((rows * kind.bit_width + 7) // 8))
+    values = heap_buffer(chance.randbytes((rows * kind.bit_width + 7) // 8))
     return pa.Array.from_buffers(kind, rows, [validity(chance, rows), values])
 
 
@@ -96,7 +81,7 @@ def indices(chance: random.Random, rows: int) -> pa.Array:
     chosen = [max(min(number(chance, len(values) - 1), top), 0) for _ in range(rows)]
     if code != "H" and rows and chance.random() < 0.1:
         chosen[0] = -1
-    packed = on_the_heap(struct.pack(f"<{rows}{code}", *chosen))
+    packed = heap_buffer(struct.pack(f"<{rows}{code}", *chosen))
     places = pa.Array.from_buffers(kind, rows, [validity(chance, rows), packed])
     return pa.DictionaryArray.from_arrays(places, values, safe=False)
 
@@ -149,25 +134,9 @@ def one(kernels: list[ModuleType], chance: random.Random) -> str:
     return "hashed" if isinstance(found, pa.Array) else "refused"
 
 
-def loaded(name: str, folder: Path | None) -> ModuleType:
-    """A compiled kernel: that of the package, or one that was built elsewhere."""
-    if folder is None:
-        return import_module(f"headwater.ext.{name}")
-    spec = spec_from_file_location(f"headwater.ext.{name}", next(folder.glob(f"{name}.*so")))
-    assert spec is not None, folder
-    assert spec.loader is not None, folder
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def main() -> None:
     """Run for the given time."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--modules", type=Path)
-    asked = parser.parse_args()
+    asked = command_line(__doc__)
     kernels = [loaded(name, asked.modules) for name in ("_hashing", "_partitioning")]
     chance = random.Random(asked.seed)
     seen: Counter[str] = Counter()
