@@ -1,7 +1,7 @@
 # Values out of columns.
 
 from cpython.datetime cimport PyDateTime_CAPI
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 cdef extern from "datetime.h":
     """
@@ -28,6 +28,11 @@ cdef extern from "Python.h":
     PyObject* false "Py_False"
 
 
+cdef enum:
+    AHEAD = 32  # rows whose values are made at a time, which stay in the processor's cache
+    AHEAD_BYTES = 1 << 14  # of text or bytes that are made so
+
+
 cdef struct Entry:
     # A value that a column had: text or bytes by its view, a member by what stands for it.
     uint64_t low
@@ -43,6 +48,9 @@ cdef struct Source:
     Entry* memory  # what was read of late, in fours; NULL if the same values do not come again
     size_t mask
     Py_ssize_t met  # below 0 if it knew less than half of them, a first filling aside
+    PyObject** ahead  # of a frame's column: values of rows that are due next; NULL if read in time
+    Py_ssize_t stride  # from one of them to the next
+    Py_ssize_t count  # of them, each with a reference
     Source* inner
 
 
@@ -52,6 +60,7 @@ cdef int open_source(Source* source, const Field* field, View view) except -1:
     cdef size_t size = 64
     source.field, source.view = field, view
     source.memory, source.inner = NULL, NULL
+    source.ahead, source.count = NULL, 0
     turn_to(&source.day, 0)
     if field.count:
         source.inner = <Source*>calloc(field.count, sizeof(Source))
@@ -105,6 +114,7 @@ cdef void close_source(Source* source) noexcept:
             close_source(&source.inner[i])
         free(source.inner)
         source.inner = NULL
+    forget_ahead(source)
     forget_values(source)
 
 
@@ -115,6 +125,59 @@ cdef void forget_values(Source* source) noexcept:
             Py_XDECREF(source.memory[i].value)
         free(source.memory)
         source.memory = NULL
+
+
+cdef void forget_ahead(Source* source) noexcept:
+    cdef PyObject* value
+    while source.count:
+        source.count -= 1
+        value = source.ahead[source.count * source.stride]
+        Py_DECREF(value)
+
+
+cdef int read_ahead(Source* source, Py_ssize_t row, Py_ssize_t most) except -1:
+    # Values of so many rows, or of less if one cannot be read or they are large, but of one.
+    # What is made one column at a time is made by code that the processor has just run.
+    forget_ahead(source)
+    try:
+        box(source, row, most)
+    except Exception:
+        if source.count == 0:
+            raise
+    return 0
+
+
+cdef inline bint same_view(const View* view, Py_ssize_t row) noexcept nogil:
+    # Whether a text is that of the row before.
+    cdef const uint8_t* place = view.values + 16 * (view.start + row)
+    return memcmp(place, place - 16, 16) == 0
+
+
+cdef int box(Source* source, Py_ssize_t row, Py_ssize_t most) except -1:
+    cdef const View* view = &source.view
+    cdef bint sized = source.field.form == TEXT or source.field.form == BYTES
+    cdef bint numbers = source.field.form == FLOAT and view.validity == NULL
+    cdef bint texts = sized and view.validity == NULL
+    cdef PyObject** place = source.ahead
+    cdef int64_t size = 0
+    cdef Py_ssize_t i
+    cdef int32_t one
+    for i in range(row, row + most):
+        if numbers:
+            place[0] = given(new_float(float_at(view, i)))
+        elif texts and i > row and same_view(view, i):
+            place[0] = place[-source.stride]
+            Py_INCREF(place[0])
+        else:
+            place[0] = value_at(source, i)
+        source.count += 1
+        if sized and place[0] != none:
+            memcpy(&one, view.values + 16 * (view.start + i), 4)
+            size += one
+            if size > AHEAD_BYTES:
+                break
+        place += source.stride
+    return 0
 
 
 cdef int fill(PyObject* record, Source* source, Py_ssize_t row) except -1:

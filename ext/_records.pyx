@@ -38,6 +38,11 @@ cdef class RecordReader:
     cdef Arrow frame
     cdef Source source
     cdef Py_ssize_t row
+    cdef PyObject** ahead  # the values of some rows, row by row; NULL for one that is read in time
+    cdef bint calling  # for calls that let go of most records; only then rows are read ahead
+    cdef Py_ssize_t begin  # of these rows
+    cdef Py_ssize_t end
+    cdef Py_ssize_t* offsets
 
     def __cinit__(self, RecordPlan plan, frame):
         cdef Py_ssize_t i, place
@@ -45,17 +50,26 @@ cdef class RecordReader:
         cdef Source* source = &self.source
         self.plan, self.frame = plan, Arrow(frame)
         source.inner = <Source*>calloc(field.count + 1, sizeof(Source))
-        if source.inner == NULL:
+        self.ahead = <PyObject**>calloc(AHEAD * field.count + 1, sizeof(PyObject*))
+        self.offsets = <Py_ssize_t*>calloc(field.count + 1, sizeof(Py_ssize_t))
+        if source.inner == NULL or self.ahead == NULL or self.offsets == NULL:
             raise MemoryError
         source.field = field
         for i in range(field.count):
             place = self.frame.place(field.inner[i].name)
             check_column(&field.inner[i], self.frame.schema.children[place])
             open_source(&source.inner[i], &field.inner[i], self.frame.column(place))
+            if field.inner[i].form != RECORD and field.inner[i].form != LIST:
+                source.inner[i].ahead, source.inner[i].stride = self.ahead + i, field.count
+            self.offsets[i] = field.inner[i].offset
 
     def __dealloc__(self):
         if self.source.field != NULL:
             close_source(&self.source)
+        else:
+            free(self.source.inner)
+        free(self.ahead)
+        free(self.offsets)
 
     def __len__(self):
         return self.frame.height()
@@ -83,12 +97,57 @@ cdef class RecordReader:
         # A new reference to the record of the next row, which there is.
         cdef PyObject* record = given(new_record(self.source.field.shape))
         try:
-            fill(record, &self.source, self.row)
+            self.fill(record)
         except:
             Py_DECREF(record)
             raise
-        self.row += 1
         return record
+
+    cdef int fill(self, PyObject* record) except -1:
+        # Set the fields of a record to those of the next row.
+        cdef Py_ssize_t count = self.source.field.count
+        cdef PyObject** values
+        cdef PyObject** slot
+        cdef PyObject* value
+        cdef PyObject* old
+        cdef Py_ssize_t i
+        if self.row >= self.end:
+            if not self.calling:
+                fill(record, &self.source, self.row)
+                self.row += 1
+                return 0
+            self.look_ahead()
+        values = self.values(self.row)
+        for i in range(count):
+            value = values[i]
+            if value != NULL:
+                Py_INCREF(value)
+            else:
+                value = value_at(&self.source.inner[i], self.row)
+            slot = slot_at(record, self.offsets[i])
+            old = slot[0]
+            slot[0] = value
+            Py_XDECREF(old)
+        self.row += 1
+        return 0
+
+    cdef inline PyObject** values(self, Py_ssize_t row) noexcept:
+        return self.ahead + (row - self.begin) * self.source.field.count
+
+    cdef int look_ahead(self) except -1:
+        cdef Source* source
+        cdef Py_ssize_t i
+        cdef Py_ssize_t most = min(AHEAD, self.frame.height() - self.row)
+        if most <= 0:
+            raise IndexError("there is no such row")
+        self.begin = self.end = self.row
+        for i in range(self.source.field.count):
+            source = &self.source.inner[i]
+            if source.ahead != NULL:
+                read_ahead(source, self.row, most)
+                most = min(most, source.count)
+        self.end = self.row + most
+        return 0
 
 
 @cython.no_gc_clear
@@ -101,14 +160,25 @@ cdef class RecordWriter:
     cdef Py_ssize_t room
     cdef bint in_step
     cdef list left
+    cdef RecordReader reader  # whose columns have the values of some; None if there are none
+    cdef Passed* passed  # which
+    cdef Py_ssize_t passed_count
+    cdef Py_ssize_t* kept  # the other fields
+    cdef Py_ssize_t kept_count
 
     def __cinit__(self, RecordPlan plan, Py_ssize_t rows=0):
         self.plan = plan
         self.left = []
         self.in_step = True
+        self.passed = <Passed*>calloc(plan.field.count + 1, sizeof(Passed))
+        self.kept = <Py_ssize_t*>calloc(plan.field.count + 1, sizeof(Py_ssize_t))
+        if self.passed == NULL or self.kept == NULL:
+            raise MemoryError
         open_sink(&self.sink, plan.field, rows)
 
     def __dealloc__(self):
+        free(self.passed)
+        free(self.kept)
         close_sink(&self.sink)
         close_room(&self.places)
 
@@ -126,11 +196,55 @@ cdef class RecordWriter:
     cdef int append(self, int64_t place, PyObject* record) except -1:
         cdef Py_ssize_t row = self.sink.length
         cdef bint fits = False
+        if self.reader is not None and Py_TYPE(record) == self.sink.field.shape.type:
+            self.keep()
         try:
             fits = append(&self.sink, record)
         finally:
             if not fits:
                 cut(&self.sink, row)
+        return self._settle(fits, row, place, record)
+
+    cdef int append_handed(self, int64_t place, PyObject* record, PyObject** values) except -1:
+        # Append what a call returned for the row that has these values.
+        cdef Py_ssize_t row = self.sink.length
+        cdef bint fits = False
+        cdef Py_ssize_t i
+        for i in range(self.passed_count):
+            if slot_at(record, self.passed[i].offset)[0] != values[self.passed[i].column]:
+                self._keep_others(record, values)
+                break
+        try:
+            fits = self._append_kept(record)
+        finally:
+            if not fits:
+                cut(&self.sink, row)
+        return self._settle(fits, row, place, record)
+
+    cdef inline int _append_kept(self, PyObject* record) except -1:
+        # As `append` of the record, save what is passed on.
+        cdef Sink* sink
+        cdef PyObject* value
+        cdef Py_ssize_t i
+        cdef bint fits
+        for i in range(self.kept_count):
+            sink = &self.sink.inner[self.kept[i]]
+            value = slot_at(record, sink.field.offset)[0]
+            if value == NULL:
+                return False
+            Py_INCREF(value)
+            try:
+                fits = append(sink, value)
+            finally:
+                Py_DECREF(value)
+            if not fits:
+                return False
+        self.sink.length += 1
+        return True
+
+    cdef inline int _settle(
+        self, bint fits, Py_ssize_t row, int64_t place, PyObject* record
+    ) except -1:
         if not fits:
             self.left.append((row, place, <object>record))
             return 0
@@ -140,6 +254,78 @@ cdef class RecordWriter:
             if row >= self.room:
                 self._step_out(row)
             (<int64_t*>self.places.begin)[row] = place
+        return 0
+
+    cdef int pair(self, RecordReader reader) except -1:
+        # From now on a value that is its column's own is not kept, until there is another.
+        cdef Source* source = &reader.source
+        cdef Py_ssize_t i, k
+        self.keep()
+        if reader.row or self.sink.length:
+            return 0
+        self.reader = reader
+        for i in range(self.sink.field.count):
+            for k in range(source.field.count):
+                if passes(&source.inner[k], &self.sink.field.inner[i]):
+                    self.sink.inner[i].passed = &source.inner[k]
+        self._sort()
+        return 0
+
+    cdef int _sort(self) noexcept:
+        # Which fields are passed on, and which are not.
+        cdef Source* source
+        cdef Py_ssize_t i
+        self.passed_count = self.kept_count = 0
+        for i in range(self.sink.field.count):
+            source = self.sink.inner[i].passed
+            if source == NULL:
+                self.kept[self.kept_count] = i
+                self.kept_count += 1
+            else:
+                self.passed[self.passed_count] = Passed(
+                    i, self.sink.field.inner[i].offset, source - self.reader.source.inner
+                )
+                self.passed_count += 1
+        return 0
+
+    cdef int keep(self) except -1:
+        # Have all values here.
+        if self.reader is not None:
+            self._keep_others(NULL, NULL)
+            self.reader = None
+        return 0
+
+    cdef int _keep_others(self, PyObject* record, PyObject** values) except -1:
+        # Have the values here of what a record has not passed on; of all without a record.
+        cdef Py_ssize_t i
+        cdef Passed* one
+        try:
+            for i in range(self.passed_count):
+                one = &self.passed[i]
+                if record == NULL or slot_at(record, one.offset)[0] != values[one.column]:
+                    self._keep(&self.sink.inner[one.field])
+        finally:
+            self._sort()
+        return 0
+
+    cdef int _keep(self, Sink* sink) except -1:
+        # Have the values of a column here that was passed on.
+        cdef Source* source = sink.passed
+        cdef Py_ssize_t row, place
+        cdef PyObject* value
+        sink.passed = NULL
+        try:
+            for row in range(self.sink.length):
+                place = row if self.in_step else (<int64_t*>self.places.begin)[row]
+                value = value_at(source, place)
+                try:
+                    append(sink, value)
+                finally:
+                    Py_DECREF(value)
+        except:
+            cut(sink, 0)
+            sink.passed = source
+            raise
         return 0
 
     cdef int _step_out(self, Py_ssize_t row) except -1:
@@ -153,19 +339,28 @@ cdef class RecordWriter:
         self.in_step = False
         return 0
 
-    def finish(self):
-        """Return what was added, and start anew."""
+    def finish(self, bint passing=False):
+        """Return what was added, and start anew; see `records`."""
         cdef Sink* sink = &self.sink
         cdef Py_ssize_t i
         cdef list columns = []
-        for i in range(sink.field.count):
-            columns.append(array_of(&sink.inner[i]))
+        cdef list kept = []
+        cdef list passed = []
+        if not passing or sink.length == 0:
+            self.keep()
+        for i, field in enumerate(self.plan.fields):
+            if sink.inner[i].passed == NULL:
+                kept.append(field.name)
+                columns.append(array_of(&sink.inner[i]))
+            else:
+                passed.append(field.name)
         places = None
         if not self.in_step:
             buffer = taken(&self.places, 8 * sink.length)
             places = pa.Array.from_buffers(pa.int64(), sink.length, [None, buffer])
-        rows = pa.RecordBatch.from_arrays(columns, [field.name for field in self.plan.fields])
-        written = Written(rows, places, self.left)
+        rows = pa.RecordBatch.from_arrays(columns, kept)
+        written = Written(rows, places, self.left, sink.length, passed)
+        self.reader = None
         close_sink(sink)
         open_sink(sink, self.plan.field, 0)
         self.left, self.in_step, self.room = [], True, 0
@@ -180,10 +375,12 @@ def call_each(call, RecordReader reader, RecordWriter writer, bint optional, tak
     cdef Shape* read = reader.source.field.shape
     cdef Py_ssize_t first = reader.row
     cdef Py_ssize_t row
+    reader.calling = True
     # A class may have been given a `__del__` since.
     read.bare = is_bare(read.type, read.count)
     if made != NULL:
         made.bare = is_bare(made.type, made.count)
+        writer.pair(reader)
     try:
         for row in range(first, reader.frame.height()):
             record = successor(reader, record)
@@ -196,7 +393,10 @@ def call_each(call, RecordReader reader, RecordWriter writer, bint optional, tak
                 error = None
             elif made != NULL and Py_TYPE(result) == made.type:
                 try:
-                    writer.append(row - first, result)
+                    if writer.reader is not None and reader.row == row + 1:
+                        writer.append_handed(row - first, result, reader.values(row))
+                    else:
+                        writer.append(row - first, result)
                 finally:
                     let_go(made, result)
             else:
@@ -212,8 +412,7 @@ cdef PyObject* successor(RecordReader reader, PyObject* record) except NULL:
     # The next record; the last one again, filled anew, if nobody else has it.
     cdef PyObject* found
     if record != NULL and Py_REFCNT(record) == 1 and reader.source.field.shape.bare:
-        fill(record, &reader.source, reader.row)
-        reader.row += 1
+        reader.fill(record)
         return record
     found = reader.next()
     Py_XDECREF(record)

@@ -98,6 +98,7 @@ cdef struct Sink:
     Py_ssize_t used
     Py_ssize_t block_size
     PyObject* blocks  # a list of the full ones, as buffers
+    Source* passed  # the column that has all the values so far, none of which is kept here; or NULL
     Sink* inner
 
 
@@ -231,6 +232,29 @@ cdef int append(Sink* sink, PyObject* value) except -1:
         set_bit(sink.validity.begin, sink.length, True)
     sink.length += 1
     return True
+
+
+cdef bint passes(const Source* source, const Field* written) noexcept:
+    # Whether any value that is read comes out as it was in its column when it is written.
+    cdef const Field* read = source.field
+    if read.form != written.form or strcmp(read.name, written.name) != 0:
+        return False
+    if strcmp(read.format, written.format) != 0:
+        return False
+    if source.view.validity != NULL and not written.nullable:
+        return False
+    if read.form == MEMBER:
+        return read.of == written.of
+    if read.form == INSTANT:
+        return read.of == none and written.of == none
+    return read.form <= BYTES or read.form == DATE
+
+
+cdef struct Passed:
+    # A column of a reader that has all the values of a field.
+    Py_ssize_t field
+    Py_ssize_t offset
+    Py_ssize_t column
 
 
 cdef int append_fields(Sink* sink, PyObject* record) except -1:

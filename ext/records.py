@@ -7,7 +7,7 @@ which of them do not fit exactly, and has to decide about them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -47,6 +47,11 @@ class Written(NamedTuple):
     """The place of each row, int64; None if they are 0, 1, 2 and so on."""
     rest: list[tuple[int, int, object]]
     """What did not fit: how many rows stand before it, its place, and itself."""
+    height: int
+    """How many records fit, also where `rows` has no column."""
+    passed: Sequence[str] = ()
+    """The columns that are not in `rows`, since the frame that was read has them: its rows at
+    `places`."""
 
 
 class RecordReader:
@@ -129,14 +134,19 @@ class RecordWriter:
         for place, record in enumerate(records):
             self.add(place, record)
 
-    def finish(self) -> Written:
-        """Return what was added, and start anew."""
+    def finish(self, passing: bool = False) -> Written:
+        """Return what was added, and start anew.
+
+        With `passing`, it may leave out columns that have, for each record, the very value that
+        `call_each` handed to the call that returned it.
+        """
         fields, places = self._plan.fields, self._places
         columns = zip(*self._rows, strict=True) if places else [()] * len(fields)
         arrays = [array_of(field, [*column]) for field, column in zip(fields, columns, strict=True)]
         batch = pa.RecordBatch.from_arrays(arrays, [field.name for field in fields])
         in_step = places == list(range(len(places)))
-        written = Written(batch, None if in_step else pa.array(places, pa.int64()), self._rest)
+        stepped = None if in_step else pa.array(places, pa.int64())
+        written = Written(batch, stepped, self._rest, len(places))
         self._start()
         return written
 

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..ext import RecordPlan, RecordReader, RecordWriter, call_each
+from ..ext.records import Written
 from ..ext.recordvalues import FIRST, LAST, Form, Kept, NoMember
 from .errors import SchemaError
 from .event import Event
@@ -270,12 +271,14 @@ def _plan(cls: type[Event]) -> RecordPlan:
     return RecordPlan(cls, tuple(_kept(name, kept) for name, kept in field_types(cls).items()))
 
 
-def _reader(frame: pl.DataFrame, cls: type[Event]) -> RecordReader:
+def _reader(frame: pl.DataFrame, cls: type[Event]) -> tuple[RecordReader, pl.DataFrame]:
+    """A reader, and the frame that it reads."""
     plan = _plan(cls)
     try:
-        return RecordReader(plan, frame)
+        return RecordReader(plan, frame), frame
     except (KeyError, TypeError, ValueError):  # another type, no such column, several chunks
-        return RecordReader(plan, conform(frame, schema_of(cls)).rechunk())
+        frame = conform(frame, schema_of(cls)).rechunk()
+        return RecordReader(plan, frame), frame
 
 
 def _unknown(missing: NoMember) -> SchemaError:
@@ -292,7 +295,7 @@ def events_of(frame: pl.DataFrame, cls: type[E]) -> list[E]:
     value of an enum.
     """
     try:
-        return _reader(frame, cls).rest()
+        return _reader(frame, cls)[0].rest()
     except NoMember as missing:
         raise _unknown(missing) from None
 
@@ -305,16 +308,19 @@ def call_with_events(
     optional: bool,
     take: Callable[[int, Any], None],
     fail: Callable[[int, Exception], None],
-) -> None:
+) -> pl.DataFrame:
     """Call with every row of a frame as an event, number 0 first; raises as `events_of` does.
 
     An event of the writer's class goes straight to the writer, anything else with its number to
     `take`, save None if that is `optional`. An exception of the call or of `take` goes to `fail`.
+    Returns the rows as they were read, which `settled` can take columns of.
     """
+    reader, read = _reader(frame, cls)
     try:
-        call_each(call, _reader(frame, cls), writer, optional, take, fail)
+        call_each(call, reader, writer, optional, take, fail)
     except NoMember as missing:
         raise _unknown(missing) from None
+    return read
 
 
 def writer_of(cls: type[Event], rows: int = 0) -> RecordWriter:
@@ -333,12 +339,18 @@ class Settled(NamedTuple):
     """(place, reason) of each that does not fit."""
 
 
-def settled(writer: RecordWriter, cls: type[Event]) -> Settled:
-    """Take the events out of a writer, and decide about those that do not fit exactly."""
-    written = writer.finish()
-    rows = pl.DataFrame(written.rows)
+def settled(writer: RecordWriter, cls: type[Event], read: pl.DataFrame | None = None) -> Settled:
+    """Take the events out of a writer, and decide about those that do not fit exactly.
+
+    A column that calls with the rows of `read`, and nothing else, only handed on is not copied.
+    """
+    written = writer.finish(read is not None)
     found = written.places
     places = None if found is None else pl.Series(pl.from_arrow(found))
+    if read is not None and written.passed:
+        rows = _completed(written, places, read, cls)
+    else:
+        rows = pl.DataFrame(written.rows)
     if not written.rest:
         return Settled(rows, places, [])
     if places is None:
@@ -351,6 +363,18 @@ def settled(writer: RecordWriter, cls: type[Event]) -> Settled:
     order = sorted(range(len(before)), key=before.__getitem__)
     where = pl.Series([place for _, place, _ in fits], dtype=pl.Int64)
     return Settled(pl.concat([late, rows])[order], pl.concat([where, places])[order], bad)
+
+
+def _completed(
+    written: Written, places: pl.Series | None, read: pl.DataFrame, cls: type[Event]
+) -> pl.DataFrame:
+    """The rows with the columns that were passed on, in the order of their class."""
+    columns = {column.name: column for column in pl.DataFrame(written.rows).get_columns()}
+    for name in written.passed:
+        column = read.get_column(name)
+        columns[name] = column.head(written.height) if places is None else column.gather(places)
+    first, *others = [columns[name] for name in field_types(cls)]
+    return first.to_frame().hstack(others)
 
 
 def frame_of(events: Sequence[E], cls: type[E]) -> pl.DataFrame:

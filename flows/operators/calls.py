@@ -32,7 +32,16 @@ class Gathered:
     A call's results count only as a whole: a generator that raises half-way gives none.
     """
 
-    __slots__ = ("_event", "_many", "_on_error", "_operator", "_optional", "_writer", "failed")
+    __slots__ = (
+        "_event",
+        "_many",
+        "_on_error",
+        "_operator",
+        "_optional",
+        "_read",
+        "_writer",
+        "failed",
+    )
 
     def __init__(
         self,
@@ -50,12 +59,14 @@ class Gathered:
         self._optional: Final = optional
         self._on_error: Final = on_error
         self._writer: Final = None if event is None else writer_of(event, calls)
+        self._read: pl.DataFrame | None = None
         self.failed: dict[int, str] = {}
 
     def call_each(self, call: Callable[[Any], Any], rows: pl.DataFrame, event: type[Event]) -> None:
         """Call with each row as an event, number 0 first, and take what it returns."""
         writer = None if self._many else self._writer
-        call_with_events(call, rows, event, writer, self._optional, self.take, self.fail)
+        take, fail = self.take, self.fail
+        self._read = call_with_events(call, rows, event, writer, self._optional, take, fail)
 
     def take(self, place: int, result: object) -> None:
         """Take what call number `place` returned; raises what its generator raises."""
@@ -84,7 +95,7 @@ class Gathered:
         """
         if self._writer is None or self._event is None:
             return None
-        rows, places, bad = settled(self._writer, self._event)
+        rows, places, bad = settled(self._writer, self._event, self._read)
         if bad and self._on_error == "stop":
             raise RowError(f"{self._operator}: returned {bad[0][1]}")
         for place, reason in bad:

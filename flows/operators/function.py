@@ -91,4 +91,10 @@ class _RowFunctionLogic(Logic):
             place.operator, spec.output, spec.many, spec.optional, place.on_error, rows.height
         )
         gathered.call_each(self._call, rows, spec.inputs[port])
-        return gathered.frame(rows.select(HIDDEN)), gathered.dead(rows)
+        return gathered.frame(_hidden(rows)), gathered.dead(rows)
+
+
+def _hidden(rows: pl.DataFrame) -> pl.DataFrame:
+    # As `rows.select(HIDDEN)`, without a query for two columns that are there.
+    first, *others = [rows.get_column(name) for name in HIDDEN]
+    return first.to_frame().hstack(others)
