@@ -18,17 +18,20 @@ cdef Stop add_block(
     cdef Form form = table.store.layout.form
     cdef Rows rows
     cdef int fold
-    cdef bint failed
+    cdef bint failed, wide
     if read_keys(table, batch, first, count):
         return BAD_KEY
-    if form == ONE_TEXT and pane != NULL:
-        failed = find_entries(table, count, pane, False, ONE_TEXT)
+    wide = (table.block.panes[count - 1] if pane == NULL else pane).capacity > NEAR_SLOTS
+    if form == ONE_TEXT and pane != NULL and wide:
+        failed = find_entries(table, count, pane, False, ONE_TEXT, True)
+    elif form == ONE_TEXT and pane != NULL:
+        failed = find_entries(table, count, pane, False, ONE_TEXT, False)
     elif form == ONE_TEXT:
-        failed = find_entries(table, count, NULL, True, ONE_TEXT)
+        failed = find_entries(table, count, NULL, True, ONE_TEXT, wide)
     elif form == ONE_WORD:
-        failed = find_entries(table, count, pane, pane == NULL, ONE_WORD)
+        failed = find_entries(table, count, pane, pane == NULL, ONE_WORD, wide)
     else:
-        failed = find_entries(table, count, pane, pane == NULL, MANY)
+        failed = find_entries(table, count, pane, pane == NULL, MANY, wide)
     if failed or table.updates and touch_entries(table, count, pane):
         return NO_MEMORY
     rows.count, rows.first, rows.entries = count, first, table.block.entries
@@ -39,7 +42,7 @@ cdef Stop add_block(
 
 
 cdef inline int find_entries(
-    Table* table, Py_ssize_t count, Pane* pane, bint several, Form form
+    Table* table, Py_ssize_t count, Pane* pane, bint several, Form form, bint wide
 ) noexcept nogil:
     """Find or make the entry of each row's key, and count the row; -1 without memory."""
     cdef Block* block = &table.block
@@ -51,17 +54,16 @@ cdef inline int find_entries(
     cdef Py_ssize_t row, place, last = 0 if several else pane.capacity - 1
     cdef const uint8_t* texts = NULL if several else pane.texts
     cdef const uint64_t* words = block.words
-    cdef bint wide = (block.panes[count - 1] if several else pane).capacity > NEAR_SLOTS
     cdef Word* entry
     for row in range(count):
         if wide and row % AHEAD == 0:
-            fetch_ahead(table, row, count, NULL if several else pane)
+            fetch_ahead(table, row, count, pane, several)
         if several:
             pane = block.panes[row]
             slots, shift, last, texts = pane.slots, pane.shift, pane.capacity - 1, pane.texts
         entry = entry_at(
             layout, chunks, texts, slots, shift, last, block.hashes[row], words,
-            block.nulls[row], form, &place,
+            block.nulls[row], form, wide, &place,
         )
         if entry == NULL:
             entry = entry_made(
@@ -77,41 +79,56 @@ cdef inline int find_entries(
     return 0
 
 
-cdef void fetch_ahead(
-    Table* table, Py_ssize_t row, Py_ssize_t count, const Pane* pane
+cdef inline void fetch_ahead(
+    Table* table, Py_ssize_t row, Py_ssize_t count, Pane* pane, bint several
 ) noexcept nogil:
     """Have what rows need on its way into the cache: the slots of rows that come later, the
     entries of those that come before them, and the long texts of those that are next."""
     cdef Block* block = &table.block
     cdef Word** chunks = table.store.pool.chunks
-    cdef const Pane* each
+    cdef const uint64_t* slots = NULL if several else pane.slots
+    cdef int shift = 0 if several else pane.shift
+    cdef Py_ssize_t last = 0 if several else pane.capacity - 1
+    cdef uint64_t slot, hashed
     cdef Py_ssize_t other
     for other in range(row + 2 * AHEAD if row else 0, min(count, row + 3 * AHEAD)):
-        each = pane if pane != NULL else block.panes[other]
-        HW_PREFETCH(each.slots + (block.hashes[other] >> each.shift))
+        if several:
+            slots, shift = block.panes[other].slots, block.panes[other].shift
+            last = block.panes[other].capacity - 1
+        HW_PREFETCH(slots + (block.hashes[other] >> shift & last))
     for other in range(row + AHEAD if row else 0, min(count, row + 2 * AHEAD)):
-        each = pane if pane != NULL else block.panes[other]
-        block.likely[other] = each.slots[block.hashes[other] >> each.shift]
-        if block.likely[other] >> 32 != block.hashes[other] >> 32:
-            block.likely[other] = 0
+        if several:
+            slots, shift = block.panes[other].slots, block.panes[other].shift
+            last = block.panes[other].capacity - 1
+        hashed = block.hashes[other]
+        slot = slots[hashed >> shift & last]
+        if slot >> 32 != hashed >> 32:
+            slot = 0
         else:
-            HW_PREFETCH(entry_of(chunks, block.likely[other]))
+            HW_PREFETCH(entry_of(chunks, slot))
+        block.likely[other] = slot
     if table.store.layout.long_texts:
         for other in range(row, min(count, row + AHEAD)):
             if block.likely[other]:
-                each = pane if pane != NULL else block.panes[other]
                 HW_PREFETCH(
-                    each.texts + (entry_of(chunks, block.likely[other])[KEYS + 1].bits >> 32)
+                    (block.panes[other] if several else pane).texts
+                    + (entry_of(chunks, block.likely[other])[KEYS + 1].bits >> 32)
                 )
 
 
 cdef int touch_entries(Table* table, Py_ssize_t count, Pane* pane) noexcept nogil:
     cdef Block* block = &table.block
     cdef Py_ssize_t row
+    cdef Pane* each = pane
     for row in range(count):
-        if not block.entries[row][MARKS].bits & TOUCHED:
-            if touch(pane if pane != NULL else block.panes[row], block.entries[row]):
-                return -1
+        if block.entries[row][MARKS].bits & TOUCHED:
+            continue
+        if pane == NULL:
+            each = block.panes[row]
+        if touch(each, block.entries[row]):
+            return -1
+        table.touched_from = min(table.touched_from, each.begin)
+        table.touched_to = max(table.touched_to, each.begin)
     return 0
 
 
@@ -149,8 +166,11 @@ cdef inline int read_some_texts(
     cdef const uint8_t* place = view.values + 16 * (view.start + first)
     cdef uint64_t* words = block.words + layout.places[key]
     cdef uint64_t* hashes = block.hashes
+    cdef const uint8_t** buffers = view.buffers
+    cdef const int64_t* sizes = view.sizes
     cdef const uint8_t* text
-    cdef Py_ssize_t row, size
+    cdef Py_ssize_t row, held = view.count
+    cdef bint some_long = False
     cdef uint64_t value
     cdef uint64_t parts[2]
     for row in range(count):
@@ -162,15 +182,17 @@ cdef inline int read_some_texts(
             value = hash_of_null()
         elif <uint32_t>parts[0] <= INLINE:
             value = hash_of_view(parts[0], parts[1])
-        elif text_at(view, first + row, &text, &size):
-            return -1
         else:
-            layout.long_texts = True
+            text = hw_text(place + 16 * row, buffers, sizes, held, <int32_t>parts[0])
+            if text == NULL:
+                return -1
+            some_long = True
             parts[1] = <uint64_t>text
-            value = hash_of_bytes(text, size)
+            value = hash_of_bytes(text, <int32_t>parts[0])
         words[step * row] = parts[0]
         words[step * row + 1] = parts[1]
         hashes[row] = hash_with(hashes[row] if key else 0, value)
+    layout.long_texts |= some_long
     return 0
 
 

@@ -2,18 +2,19 @@
 
 cdef int give_rows(Table* table, Pane* pane, int64_t end) noexcept nogil:
     """Append the rows of a window, in their order; -1 without memory."""
-    cdef Py_ssize_t first = 0
+    cdef Py_ssize_t first = 0, room = 2 * pane.count + 1
+    cdef const uint64_t* slots
     if not pane.count:
         return 0
-    if unfit(table.order_room, pane.count + 1):
-        if resized(<void**>&table.order, 2 * pane.count * sizeof(uint64_t)):
+    if unfit(table.order_room, room):
+        if resized(<void**>&table.order, 2 * room * sizeof(uint64_t)):
             return -1
-        table.order_room = 2 * pane.count
+        table.order_room = 2 * room
     if reserved(table, pane.count, pane.text_size):
         return -1
-    ordered(&table.store, pane, table.order)
+    slots = ordered(&table.store, pane, table.order)
     while first < pane.count:
-        give_block(table, table.order + first, min(BLOCK, pane.count - first), end)
+        give_block(table, slots + first, min(BLOCK, pane.count - first), end)
         first += BLOCK
     # The views of this window point behind the texts of the windows before it.
     if pane.text_size:
@@ -101,7 +102,7 @@ cdef int reserved(Table* table, Py_ssize_t more, Py_ssize_t text) noexcept nogil
         # Views have 31 bits for the place of a text.
         if texts > INT32_MAX or not texts_reserved(table, max(texts, 2 * found.text_room)):
             return -1
-    if rows > found.room and not rows_reserved(table, max(rows, 2 * found.room)):
+    if rows > found.room and not rows_reserved(table, max(rows, 2 * found.room, found.usual)):
         return -1
     return kept(table, rows) if unfit(found.kept_room, rows) else 0
 

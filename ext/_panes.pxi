@@ -5,7 +5,8 @@
 # the next one. A slot of a pane's table holds the upper half of a hash and where its entry is: the
 # number of a chunk and a word of it. The place of a slot is given by the uppermost bits, so entries
 # in the order of slots are nearly in the order of their hashes, and a table grows in one pass that
-# looks at no entry.
+# looks at no entry. Where all keys have hashes of one range, as those of a worker among several
+# have, the bits below the `SKIPPED` uppermost give the place: else that range would be crowded.
 
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free, realloc
@@ -73,6 +74,8 @@ cdef enum:
     LINE = 64  # bytes of a cache line: entries of eight words are not to lie across two
     AHEAD_WORDS = 64  # from a new entry to those that are fetched
     FEWEST_SLOTS = 64
+    SKIPPED = 7  # uppermost bits, of all that may tell which worker has a key
+    NARROW = 72  # of 128 parts of all hashes: keys of a worker take 64 at most
     MOST_SPARSE = 1 << 14  # slots of a table that is to have four for each entry; others have two
     INLINE = 12  # bytes of a text that its view holds
 
@@ -144,6 +147,7 @@ cdef struct Store:
     Layout layout
     Pool pool
     Pane* spare
+    int skipped  # uppermost bits that do not give the place of a slot in new tables
 
 
 # The pool
@@ -233,7 +237,7 @@ cdef Pane* pane_made(Store* store, Py_ssize_t expected) noexcept nogil:
         pane.capacity = capacity
     else:
         memset(pane.slots, 0, pane.capacity * sizeof(uint64_t))
-    pane.shift = shift_of(pane.capacity)
+    pane.shift = shift_of(pane.capacity, store.skipped)
     return pane
 
 
@@ -242,12 +246,18 @@ cdef inline Py_ssize_t needed(Py_ssize_t capacity, Py_ssize_t entries) noexcept 
     return entries * (4 if capacity <= MOST_SPARSE else 2)
 
 
-cdef int shift_of(Py_ssize_t capacity) noexcept nogil:
-    cdef int shift = 64
+cdef int shift_of(Py_ssize_t capacity, int skipped) noexcept nogil:
+    """From a hash to the place of its slot, which higher bits may stand before."""
+    # A slot has the upper half of a hash.
+    return max(64 - bits_of(capacity) - skipped, 32)
+
+
+cdef int bits_of(Py_ssize_t capacity) noexcept nogil:
+    cdef int bits = 0
     while capacity > 1:
         capacity //= 2
-        shift -= 1
-    return shift
+        bits += 1
+    return bits
 
 
 cdef void pane_emptied(Store* store, Pane* pane) noexcept nogil:
@@ -295,7 +305,7 @@ cdef void store_freed(Store* store) noexcept nogil:
 cdef inline Word* entry_at(
     const Layout* layout, Word** chunks, const uint8_t* texts, const uint64_t* slots, int shift,
     Py_ssize_t last, uint64_t hashed, const uint64_t* words, uint32_t nulls, Form form,
-    Py_ssize_t* place,
+    bint wide, Py_ssize_t* place,
 ) noexcept nogil:
     """The entry of a key among slots 0 to `last`; NULL if there is none, and then its place.
 
@@ -303,7 +313,11 @@ cdef inline Word* entry_at(
     """
     cdef uint64_t slot, tag = hashed >> 32
     cdef Word* entry
-    place[0] = hashed >> shift
+    place[0] = hashed >> shift & last
+    if wide:
+        # Whether the first slot is another key's would often be foretold wrong.
+        slot = slots[place[0]]
+        place[0] = (place[0] + ((slot != 0) & (slot >> 32 != tag))) & last
     while True:
         slot = slots[place[0]]
         if slot == 0:
@@ -375,7 +389,7 @@ cdef Word* entry_known(
     addressed(&store.layout, other, like, words)
     return entry_at(
         &store.layout, store.pool.chunks, pane.texts, pane.slots, pane.shift, pane.capacity - 1,
-        like[HASH].bits, words, <uint32_t>like[MARKS].bits, MANY, &place,
+        like[HASH].bits, words, <uint32_t>like[MARKS].bits, MANY, False, &place,
     )
 
 
@@ -390,7 +404,7 @@ cdef Word* entry_like(
     addressed(&store.layout, other, like, words)
     found = entry_at(
         &store.layout, store.pool.chunks, pane.texts, pane.slots, pane.shift, pane.capacity - 1,
-        like[HASH].bits, words, nulls, MANY, &place,
+        like[HASH].bits, words, nulls, MANY, False, &place,
     )
     if found != NULL:
         return found
@@ -452,7 +466,7 @@ cdef inline Word* entry_made(
 cdef int pane_widened(Store* store, Pane* pane) noexcept nogil:
     """Make room for more entries than `full`; -1 without memory."""
     cdef int per_chunk = store.layout.per_chunk
-    if needed(pane.capacity, pane.count + 1) > pane.capacity and pane_grown(pane):
+    if needed(pane.capacity, pane.count + 1) > pane.capacity and pane_grown(store, pane):
         return -1
     if pane.count == pane.chunk_count * per_chunk:
         if chunk_added(store, pane):
@@ -476,28 +490,41 @@ cdef int chunk_added(Store* store, Pane* pane) noexcept nogil:
 
 
 cdef inline Py_ssize_t free_place(const Pane* pane, uint64_t hashed) noexcept nogil:
-    cdef Py_ssize_t place = hashed >> pane.shift
+    cdef Py_ssize_t place = hashed >> pane.shift & (pane.capacity - 1)
     while pane.slots[place]:
         place = (place + 1) & (pane.capacity - 1)
     return place
 
 
-cdef int pane_grown(Pane* pane) noexcept nogil:
+cdef int pane_grown(Store* store, Pane* pane) noexcept nogil:
     cdef uint64_t* old = pane.slots
     cdef Py_ssize_t place, capacity = pane.capacity
-    if pane.shift == 32:
+    if pane.capacity >> 32:
         return -1
     pane.slots = <uint64_t*>calloc(2 * capacity, sizeof(uint64_t))
     if pane.slots == NULL:
         pane.slots = old
         return -1
+    if not store.skipped and narrow(old, capacity):
+        store.skipped = SKIPPED
     pane.capacity = 2 * capacity
-    pane.shift -= 1
+    pane.shift = shift_of(pane.capacity, store.skipped)
     for place in range(capacity):
         if old[place]:
             pane.slots[free_place(pane, old[place])] = old[place]
     free(old)
     return 0
+
+
+cdef bint narrow(const uint64_t* slots, Py_ssize_t capacity) noexcept nogil:
+    """Whether the hashes of entries are so near to each other that they are but a part of all."""
+    cdef uint64_t least = ~0ULL, most = 0
+    cdef Py_ssize_t place
+    for place in range(capacity):
+        if slots[place]:
+            least = min(least, slots[place])
+            most = max(most, slots[place])
+    return (most - least) >> 57 < NARROW
 
 
 cdef int texts_copied(
@@ -517,6 +544,7 @@ cdef inline int text_copied(Pane* pane, const uint64_t* words, Word* held) noexc
     cdef Py_ssize_t begin = pane.text_size, size = <uint32_t>words[0]
     if begin + size > pane.text_room and texts_widened(pane, begin + size):
         return -1
+    HW_PREFETCH_TO_WRITE(pane.texts + begin + 8 * LINE)
     copy_bytes(pane.texts + begin, <void*>words[1], size)
     held[1].bits = <uint64_t>begin << 32
     pane.text_size = begin + size

@@ -34,6 +34,7 @@ cdef class WindowTable:
     cdef object keys
     cdef list key_names
     cdef list fold_names
+    cdef tuple parts
     cdef list part_types
     cdef bytes time
     cdef bytes watermark
@@ -49,12 +50,14 @@ cdef class WindowTable:
         table.size, table.every, table.offset, table.lateness = size, every, offset, lateness
         table.width = gcd(size, every)
         table.due, table.passed = NEVER, START
+        table.touched_from, table.touched_to = NEVER, START
         table.owner = <void*>self
         self.buffers = {}
         table.updates = updates
         self.time = None if time is None else time.encode()
         self.watermark = None if watermark is None else watermark.encode()
         self._lay_out_keys()
+        self.parts = parts
         self._lay_out_parts(parts)
         table.block.words = <uint64_t*>zeroed(
             BLOCK * table.store.layout.key_words * sizeof(uint64_t)
@@ -66,7 +69,7 @@ cdef class WindowTable:
         for place in range(table.open):
             pane_freed(&table.store, table.panes[place])
         store_freed(&table.store)
-        free(table.panes)
+        free(table.row)
         free(table.folds)
         free(table.parts)
         free(table.order)
@@ -91,6 +94,16 @@ cdef class WindowTable:
             found += self.table.panes[place].count
         return found
 
+    @property
+    def passed(self):
+        """The highest watermark so far."""
+        return self.table.passed
+
+    @property
+    def sequence(self):
+        """How many rows came so far."""
+        return self.table.sequence
+
     def add(self, rows, now=None):
         """Fold rows; return the places of those that are late, None if there are none."""
         cdef Arrow source = Arrow(rows)
@@ -103,6 +116,7 @@ cdef class WindowTable:
         if not batch.count:
             return None
         if stop == LATE:
+            table.sequence += batch.count
             return pa.array(range(batch.count), pa.int64())
         table.late_count = 0
         if stop == DONE:
@@ -115,6 +129,8 @@ cdef class WindowTable:
         if stop == BAD_TIME:
             found = batch.times[row] if now is None else now
             raise ValueError(f"a time of {found} µs is out of range")
+        if batch.marks != NULL:
+            table.passed = max(table.passed, batch.marks[batch.count - 1])
         if not table.late_count:
             return None
         buffer = pa.allocate_buffer(8 * table.late_count)
@@ -151,8 +167,20 @@ cdef class WindowTable:
                 found.valid_count[<int>number] = 0
             columns.append(self._array(kind, valid, f"part {number}"))
         self.buffers.clear()
+        found.usual = max(found.count, found.usual - found.usual // 8)
         found.count = found.room = found.text_size = found.text_room = found.nulls_count = 0
         return pa.RecordBatch.from_arrays(columns, [str(place) for place in range(len(columns))])
+
+    def entries(self):
+        """Return a row for each key of each open pane."""
+        return entries_of(self)
+
+    def take_back(self, entries, *, passed, sequence):
+        """Go on as the table that gave `entries`, `passed` and `sequence`."""
+        entries_taken(self, entries, passed, sequence)
+
+    cdef object _entry_schema(self):
+        return entry_schema(self.keys, self.parts, whole=not self.table.width)
 
     # What a table is made of
 
@@ -467,3 +495,6 @@ cdef void narrowed(uint64_t* words, const Column* column, Py_ssize_t count) noex
         else:
             memcpy(place, &word, column.width)  # the low bytes come first
         place += column.width
+
+
+include "_windowstate.pxi"

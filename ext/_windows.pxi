@@ -40,6 +40,7 @@ cdef struct Found:
     # keeps it for the next time; the rest is kept here.
     Py_ssize_t count
     Py_ssize_t room
+    Py_ssize_t usual  # a falling mark of rows that were taken at once
     uint64_t** keys  # of each key column
     int64_t* ends
     Word** values  # of each part
@@ -55,9 +56,12 @@ cdef struct Found:
 
 cdef struct Table:
     Store store
-    Pane** panes  # open, by time
+    Pane** panes  # open, by time; before them is room of those that have closed
     Py_ssize_t open
+    Pane** row  # the memory that they stand in
     Py_ssize_t room
+    int64_t touched_from  # the panes with touched entries begin in this stretch of time
+    int64_t touched_to
     Pane* current  # of the row before; NULL if that was closed
     int64_t size
     int64_t every
@@ -205,15 +209,13 @@ cdef Pane* pane_at(Table* table, int64_t time, int64_t mark, Stop* stop) noexcep
 cdef Pane* pane_opened(
     Table* table, Py_ssize_t place, int64_t begin, int64_t last_end
 ) noexcept nogil:
-    cdef Py_ssize_t room = max(8, 2 * table.room)
     cdef Pane* pane
-    if table.open:
-        table.expected = table.panes[table.open - 1].count
-    if table.open == table.room:
-        if resized(<void**>&table.panes, room * sizeof(Pane*)):
-            return NULL
-        table.room = room
-    pane = pane_made(&table.store, table.expected)
+    if place and place == table.open:
+        table.expected = table.panes[place - 1].count
+    if table.panes + table.open == table.row + table.room and row_widened(table):
+        return NULL
+    # A pane that rows come late for has few of them, whatever those have that it lies between.
+    pane = pane_made(&table.store, table.expected if place == table.open else 0)
     if pane == NULL:
         return NULL
     pane.begin = begin
@@ -225,6 +227,20 @@ cdef Pane* pane_opened(
     table.open += 1
     table.due = due_of(table)
     return pane
+
+
+cdef int row_widened(Table* table) noexcept nogil:
+    """Have room for one more pane behind the last; -1 without memory."""
+    cdef Py_ssize_t closed = table.panes - table.row, room = max(8, 2 * table.room)
+    if closed <= table.open:
+        if resized(<void**>&table.row, room * sizeof(Pane*)):
+            return -1
+        table.room = room
+        table.panes = table.row + closed
+    if closed:
+        memmove(table.row, table.panes, table.open * sizeof(Pane*))
+        table.panes = table.row
+    return 0
 
 
 cdef int64_t floored(int64_t time, int64_t step, int64_t offset) noexcept nogil:
@@ -266,7 +282,7 @@ cdef Py_ssize_t place_from(const Table* table, int64_t begin) noexcept nogil:
 cdef int advance(Table* table, int64_t mark) noexcept nogil:
     """Close the windows that end by a watermark; -1 without memory."""
     cdef int64_t end
-    cdef Py_ssize_t ended, place
+    cdef Py_ssize_t ended
     while table.due <= mark:
         end = table.due - table.lateness
         if give_window(table, end, table.updates):
@@ -277,7 +293,7 @@ cdef int advance(Table* table, int64_t mark) noexcept nogil:
             pane_dropped(&table.store, table.panes[ended])
             ended += 1
         table.open -= ended
-        memmove(table.panes, table.panes + ended, table.open * sizeof(Pane*))
+        table.panes += ended
         table.current = NULL
         table.passed = max(table.passed, table.due)
         table.due = due_of(table)
@@ -287,10 +303,15 @@ cdef int advance(Table* table, int64_t mark) noexcept nogil:
 
 cdef int give_updates(Table* table) noexcept nogil:
     """Give the rows that batches touched, of every open window; -1 without memory."""
-    cdef Py_ssize_t place, row
+    cdef Py_ssize_t place, row, first, following
     cdef int64_t end, given = START
     cdef Pane* pane
-    for place in range(table.open):
+    if table.touched_from > table.touched_to:
+        return 0
+    first = place_from(table, table.touched_from)
+    following = place_from(table, table.touched_to + 1)
+    table.touched_from, table.touched_to = NEVER, START
+    for place in range(first, following):
         pane = table.panes[place]
         if not pane.touched_count:
             continue
@@ -302,7 +323,7 @@ cdef int give_updates(Table* table) noexcept nogil:
             if not table.width:
                 break
             end += table.every
-    for place in range(table.open):
+    for place in range(first, following):
         pane = table.panes[place]
         for row in range(pane.touched_count):
             pane.touched[row][MARKS].bits &= ~TOUCHED

@@ -1,12 +1,14 @@
 """What windows keep of the rows of a key, for the twin of `_windowing`, which says what each is.
 
 An accumulator takes the value of a row (None for null) and its place in the order of rows, merges
-with one of later rows, and gives a result that may be null.
+with one of later rows, and gives a result that may be null. What it holds goes, by the names that
+`windowentries` says, into an entry that is written down, and is taken back from there.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -66,6 +68,12 @@ class _Count:
     def result(self, rows: int) -> int:
         return self.count
 
+    def held(self) -> dict[str, Any]:
+        return {} if self.part.kind == "len" else {"count": self.count}
+
+    def take_back(self, held: Mapping[str, Any], rows: int) -> None:
+        self.count = rows if self.part.kind == "len" else held["count"]
+
 
 @dataclass(slots=True)
 class _Total:
@@ -95,30 +103,48 @@ class _Total:
             return self.total
         return self.total / self.count if self.count else None
 
+    def held(self) -> dict[str, Any]:
+        return {"sum": self.total, "count": self.count}
+
+    def take_back(self, held: Mapping[str, Any], rows: int) -> None:
+        self.total, self.count = held["sum"], held.get("count", 0)
+
 
 @dataclass(slots=True)
 class _Extreme:
     part: WindowPart
     best: Any = None
+    count: int = 0
 
     def add(self, value: Any, order: int) -> None:
+        if value is not None:
+            self._keep(value)
+            self.count += 1
+
+    def merge(self, other: _Extreme) -> None:
+        if other.best is not None:
+            self._keep(other.best)
+            self.count += other.count
+
+    def _keep(self, value: Any) -> None:
         old = self.best
-        if value is None:
-            return
         better = value <= old if self.part.kind == "min" and old is not None else True
         if self.part.kind == "max" and old is not None:
             better = value >= old
         if better or old != old:
             self.best = value
 
-    def merge(self, other: _Extreme) -> None:
-        self.add(other.best, 0)
-
     def copy(self) -> _Extreme:
-        return _Extreme(self.part, self.best)
+        return _Extreme(self.part, self.best, self.count)
 
     def result(self, rows: int) -> Any:
         return self.best
+
+    def held(self) -> dict[str, Any]:
+        return {self.part.kind: self.best, "count": self.count}
+
+    def take_back(self, held: Mapping[str, Any], rows: int) -> None:
+        self.best, self.count = held[self.part.kind], held["count"]
 
 
 @dataclass(slots=True)
@@ -154,11 +180,17 @@ class _Moments:
         variance = self.squares / (self.count - self.part.ddof)
         return math.sqrt(variance) if self.part.kind == "std" else variance
 
+    def held(self) -> dict[str, Any]:
+        return {"count": self.count, "mean": self.mean, "squares": self.squares}
+
+    def take_back(self, held: Mapping[str, Any], rows: int) -> None:
+        self.count, self.mean, self.squares = held["count"], held["mean"], held["squares"]
+
 
 @dataclass(slots=True)
 class _End:
     part: WindowPart
-    held: tuple[int, Any] | None = None
+    end: tuple[int, Any] | None = None
     """Time and value of the row that is the first or the last."""
 
     def add(self, value: Any, order: int) -> None:
@@ -166,19 +198,19 @@ class _End:
             self._take((order, value))
 
     def merge(self, other: _End) -> None:
-        if other.held is not None:
-            self._take(other.held)
+        if other.end is not None:
+            self._take(other.end)
 
     def _take(self, found: tuple[int, Any]) -> None:
-        if self.held is None:
-            self.held = found
+        if self.end is None:
+            self.end = found
             return
-        new, old = self._place(found), self._place(self.held)
+        new, old = self._place(found), self._place(self.end)
         if new > old if self.part.kind == "last" else new < old:
-            self.held = found
+            self.end = found
 
-    def _place(self, held: tuple[int, Any]) -> tuple[Any, ...]:
-        time, value = held
+    def _place(self, end: tuple[int, Any]) -> tuple[Any, ...]:
+        time, value = end
         if value is None:
             return time, False
         if not self.part.real:
@@ -187,7 +219,19 @@ class _End:
         return time, True, nan, 0.0 if nan else value, math.copysign(1.0, 0.0 if nan else value)
 
     def copy(self) -> _End:
-        return _End(self.part, self.held)
+        return _End(self.part, self.end)
 
     def result(self, rows: int) -> Any:
-        return None if self.held is None else self.held[1]
+        return None if self.end is None else self.end[1]
+
+    def held(self) -> dict[str, Any]:
+        time, value = (None, None) if self.end is None else self.end
+        return {f"{self._name}_time": time, self._name: value}
+
+    def take_back(self, held: Mapping[str, Any], rows: int) -> None:
+        time = held[f"{self._name}_time"]
+        self.end = None if time is None else (time, held[self._name])
+
+    @property
+    def _name(self) -> str:
+        return f"{self.part.kind}_some" if self.part.skip_nulls else self.part.kind

@@ -35,24 +35,24 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import pyarrow as pa
 
 from .accumulators import WindowPart, accumulator, gives_real
 from .hashing import row_hashes
+from .windowentries import EARLIEST, LATEST, checked_place
+from .windowkeys import checked_keys, key_column, key_values
+from .windowpanes import Entry, Key, Pane, taken_back, written
 
 __all__ = ["END", "START", "WindowPart", "WindowTable"]
 
-Key: TypeAlias = tuple[Any, ...]
-START: Final = -(2**62)
+START: Final = EARLIEST
 """The watermark before the first row."""
-END: Final = 2**62
+END: Final = LATEST
 """The watermark after the last row."""
 _LIMIT: Final = 2**61
 _LONGEST: Final = 2**60
-_MOST_KEYS: Final = 32
 _MOST_PARTS: Final = 256
 
 
@@ -88,16 +88,26 @@ class WindowTable:
         self._size, self._every, self._offset, self._lateness = checked
         self._width = math.gcd(self._size, self._every)
         self._time, self._watermark, self._updates = time, watermark, updates
-        self._panes: dict[int, _Pane] = {}
+        self._panes: dict[int, Pane] = {}
         """The open panes, by begin."""
         self._passed = START
         self._sequence = 0
-        self._found: list[tuple[_Entry, int]] = []
+        self._found: list[tuple[Entry, int]] = []
 
     @property
     def live(self) -> int:
         """How many keys have rows, summed over open panes."""
         return sum(len(pane.entries) for pane in self._panes.values())
+
+    @property
+    def passed(self) -> int:
+        """The highest watermark so far, `START` before the first."""
+        return self._passed
+
+    @property
+    def sequence(self) -> int:
+        """How many rows came so far."""
+        return self._sequence
 
     def add(self, rows: Any, now: int | None = None) -> pa.Array | None:
         """Fold the rows of a frame that exports Arrow; return the places of those that are late.
@@ -126,7 +136,7 @@ class WindowTable:
             entry = pane.entries.get(batch.keys[row])
             if entry is None:
                 parts = [accumulator(part) for part in self._parts]
-                entry = _Entry(batch.keys[row], batch.hashes[row], parts)
+                entry = Entry(batch.keys[row], batch.hashes[row], parts)
                 pane.entries[entry.key] = entry
             entry.rows += 1
             entry.touched = True
@@ -164,7 +174,7 @@ class WindowTable:
             return None
         found, self._found = self._found, []
         columns = [
-            _typed([entry.key[place] for entry, _ in found], kind)
+            key_column([entry.key[place] for entry, _ in found], kind)
             for place, kind in enumerate(self._keys.types)
         ]
         columns.append(pa.array([end for _, end in found], pa.int64()))
@@ -174,7 +184,44 @@ class WindowTable:
             columns.append(pa.array(given, kind))
         return pa.RecordBatch.from_arrays(columns, [str(place) for place in range(len(columns))])
 
-    def _pane_at(self, time: int) -> _Pane | None:
+    def entries(self) -> pa.RecordBatch:
+        """Return a row for each key of each open pane: with `passed` and `sequence`, all there is.
+
+        The columns are those of `windowentries`; the rows stand by the begin of their pane, then in
+        the order in which keys came. Raises ValueError if rows of windows have not been taken, or
+        rows came since the last `update` of a table that gives updates.
+        """
+        panes = [self._panes[begin] for begin in sorted(self._panes)]
+        known = [entry for pane in panes for entry in pane.entries.values()]
+        if self._found or (self._updates and any(entry.touched for entry in known)):
+            raise ValueError("there are rows of windows to be given and taken first")
+        return written(panes, self._keys, self._parts, whole=self._width == 0)
+
+    def take_back(self, entries: Any, *, passed: int, sequence: int) -> None:
+        """Go on as the table that gave `entries`, `passed` and `sequence`, made like this one.
+
+        `entries` is a frame that exports Arrow. Raises MemoryError, and ValueError for a table that
+        is not fresh, for a frame of several chunks and for entries that no such table gave; then
+        this one is of no use any more.
+        """
+        if self._panes or self._sequence or self._passed != START:
+            raise ValueError("a table that is not fresh takes nothing back")
+        checked_place(passed, sequence)
+        whole = self._width == 0
+        self._passed, self._sequence = passed, sequence
+        newest, left = START, sequence
+        for begin, entry in taken_back(entries, self._keys, self._parts, whole=whole):
+            # A pane may begin before the earliest time that a row may have.
+            pane = self._pane_at(min(max(begin, -_LIMIT), _LIMIT))
+            if pane is None or pane.begin != begin or begin < newest:
+                raise ValueError(f"no open pane begins at {begin} µs, or not after {newest} µs")
+            newest, left = begin, left - entry.rows
+            if left < 0:
+                raise ValueError(f"more than {sequence} rows cannot be held")
+            if pane.entries.setdefault(entry.key, entry) is not entry:
+                raise ValueError(f"a key is there twice in the pane at {begin} µs")
+
+    def _pane_at(self, time: int) -> Pane | None:
         """The pane of a time; None if its windows have all closed."""
         if not -_LIMIT <= time <= _LIMIT:
             raise ValueError(f"a time of {time} µs is out of range")
@@ -183,9 +230,9 @@ class WindowTable:
         last = END if whole else _floored(begin, self._every, self._offset) + self._size
         if last + self._lateness <= self._passed:
             return None
-        return self._panes.setdefault(begin, _Pane(begin, last))
+        return self._panes.setdefault(begin, Pane(begin, last))
 
-    def _ends(self, pane: _Pane) -> Iterator[int]:
+    def _ends(self, pane: Pane) -> Iterator[int]:
         """The ends of the windows that a pane is part of and that have not closed, in order."""
         if self._width == 0:
             yield pane.last_end
@@ -206,7 +253,7 @@ class WindowTable:
         self._passed = max(self._passed, watermark)
 
     def _give(self, end: int) -> None:
-        merged: dict[Key, _Entry] = {}
+        merged: dict[Key, Entry] = {}
         touched: set[Key] = set()
         begin = START if self._width == 0 else end - self._size
         for start in sorted(start for start in self._panes if begin <= start < end):
@@ -222,32 +269,6 @@ class WindowTable:
         self._found.extend((entry, end) for entry in given)
 
 
-@dataclass(slots=True)
-class _Entry:
-    key: Key
-    hash: int
-    parts: list[Any]
-    rows: int = 0
-    touched: bool = False
-
-    def merge(self, other: _Entry) -> None:
-        """Take in the rows of a later pane."""
-        self.rows += other.rows
-        for part, more in zip(self.parts, other.parts, strict=True):
-            part.merge(more)
-
-    def copy(self) -> _Entry:
-        return _Entry(self.key, self.hash, [part.copy() for part in self.parts], self.rows)
-
-
-@dataclass(slots=True)
-class _Pane:
-    begin: int
-    last_end: int
-    """The end of the last window that it is part of."""
-    entries: dict[Key, _Entry] = field(default_factory=dict)
-
-
 class _Batch:
     """What a table reads of the rows of a batch."""
 
@@ -259,7 +280,7 @@ class _Batch:
                 raise TypeError(f"a key column is {key.type}, and was said to be {kind}")
         # This looks at all of them: a view that points outside is told here.
         self.hashes = row_hashes(keys).to_pylist() if keys else [0] * count
-        self.keys: list[Key] = list(zip(*map(_values, keys), strict=True)) or [()] * count
+        self.keys: list[Key] = list(zip(*map(key_values, keys), strict=True)) or [()] * count
         whole = table._width == 0
         self.marks: list[int | None] = [None] * count
         if now is not None or whole:
@@ -311,40 +332,6 @@ def _words(column: pa.Array, name: str, *, real: bool) -> list[Any]:
     return found
 
 
-def _values(column: pa.Array) -> list[Any]:
-    """The values of a key column, equal if they are one key."""
-    kind = column.type
-    if pa.types.is_temporal(kind):
-        return column.view(_plain(kind)).to_pylist()  # type: ignore[no-any-return]
-    if _is_text(kind):
-        return column.cast(pa.large_binary()).to_pylist()  # type: ignore[no-any-return]
-    if pa.types.is_floating(kind):
-        # As (whether it is a NaN, the number): two NaNs are not equal.
-        numbers = column.cast(pa.float64()).to_pylist()
-        return [None if n is None else (n != n, 0.0 if n != n else n + 0.0) for n in numbers]
-    return column.to_pylist()  # type: ignore[no-any-return]
-
-
-def _typed(values: list[Any], kind: pa.DataType) -> pa.Array:
-    """Undo `_values`."""
-    if pa.types.is_temporal(kind):
-        return pa.array(values, _plain(kind)).view(kind)
-    if _is_text(kind):
-        return pa.array(values, pa.large_binary()).cast(kind)
-    if pa.types.is_floating(kind):
-        numbers = [None if v is None else math.nan if v[0] else v[1] for v in values]
-        return pa.array(numbers, pa.float64()).cast(kind)
-    return pa.array(values, kind)
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return pa.int64() if kind.bit_width == 64 else pa.int32()
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return kind in (pa.string_view(), pa.binary_view())
-
-
 def _rank(value: Any) -> tuple[Any, ...]:
     return (False,) if value is None else (True, value)
 
@@ -354,18 +341,6 @@ def _floored(time: int, step: int, offset: int) -> int:
 
 
 # What a table is made of
-
-
-def checked_keys(keys: pa.Schema) -> pa.Schema:
-    """`keys` if a table can have them; raises TypeError for a type, ValueError for too many."""
-    if len(keys) > _MOST_KEYS:
-        raise ValueError(f"there are {len(keys)} key columns; there may be {_MOST_KEYS}")
-    for key in keys:
-        kind = key.type
-        plain = pa.types.is_integer(kind) or kind in (pa.bool_(), pa.float32(), pa.float64())
-        if not (plain or pa.types.is_temporal(kind) or _is_text(kind)):
-            raise TypeError(f"the key {key.name} is {kind}, which windows have no keys of")
-    return keys
 
 
 def checked_parts(parts: Sequence[WindowPart], time: str | None) -> tuple[WindowPart, ...]:

@@ -34,7 +34,8 @@ class Aggregate(ABC, Generic[S]):
 
     `init`, `add`, `merge` and `result` fold the rows of a group; `add` gets the input's value (a
     tuple if there are several inputs, None for null) and returns the state, which it may change in
-    place. `merge` must not depend on the order of its arguments. States are pickled in snapshots.
+    place. `merge` must not depend on the order of its arguments. A durable
+    run keeps states of plain values, containers, dates, decimals, and dataclasses.
     What they raise ends the flow: the row may be in the state by then, and cannot be left out.
     `returns` is the type of the result: a polars type, or int, float, str, bool, datetime ...
     """

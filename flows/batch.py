@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import polars as pl
 
 from .connector import DELETED
+from .snapshot import Tables
 
 __all__ = [
     "DELETED",
@@ -102,6 +103,8 @@ class Logic:
     """
 
     __slots__ = ()
+    layout: ClassVar[int] = 1
+    """The version of the tables that `snapshot` gives."""
 
     def receive(self, port: int, batch: Batch) -> Output:
         """Take a batch on input `port`."""
@@ -110,6 +113,19 @@ class Logic:
     def tick(self, now: int) -> Output | None:
         """Processing time is `now` (µs); called once a step, before its batches."""
         return None
+
+    def snapshot(self) -> Tables:
+        """Return what it remembers between two calls; later calls do not change the tables.
+
+        Whatever cannot be made anew from the operator's description is in them.
+        """
+        return {}
+
+    def restore(self, tables: Tables) -> None:
+        """Take back what `snapshot` gave; called on a fresh one, built from the same description.
+
+        What it gives afterwards is, bit for bit, what the one that gave the tables would have.
+        """
 
     def close(self) -> None:
         """Let go of what is held outside memory; nothing is called afterwards."""

@@ -8,6 +8,8 @@ HeadwaterError                  everything below
 ├── SettingsError               a flow's settings do not validate
 ├── RowError                    a user function raised for a row and the flow stops on errors
 ├── WorkerError                 a worker process died or answered with an error
+├── RecoveryError               a run cannot go on from what was kept of it
+├── StateError                  a value that cannot be kept; see `flows.values`
 └── JournalError                a journal; its kinds are drawn in `flows.journal.errors`
 """
 
@@ -23,6 +25,7 @@ __all__ = [
     "FlowError",
     "HeadwaterError",
     "Problem",
+    "RecoveryError",
     "RowError",
     "SchemaError",
     "SettingsError",
@@ -56,6 +59,10 @@ class RowError(HeadwaterError):
 
 class WorkerError(HeadwaterError):
     """A worker process died or answered with an error."""
+
+
+class RecoveryError(HeadwaterError):
+    """A run cannot go on from what was kept of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ import copy
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Generic, TypeVar
 
+from .errors import SchemaError
 from .event import Event
+from .fieldtypes import field_types
 
 __all__ = ["Fired", "State", "Timer"]
 
@@ -49,7 +51,7 @@ class State(Generic[S]):
 
 def _copied(value: Any) -> Any:
     kind = type(value)
-    if issubclass(kind, _ATOMS):
+    if issubclass(kind, _ATOMS) and not (issubclass(kind, Event) and _holds_lists(kind)):
         _FIXED.add(kind)
         return value
     if kind in (list, set, dict):
@@ -57,6 +59,17 @@ def _copied(value: Any) -> Any:
         if _FIXED.issuperset(map(type, inside)):
             return value.copy()
     return copy.deepcopy(value)
+
+
+def _holds_lists(kind: type[Event]) -> bool:
+    try:
+        fields = field_types(kind).values()
+    except SchemaError:
+        return True  # an event of no stream, whose fields may be anything
+    return any(
+        field.kind == "list" or (field.kind == "event" and _holds_lists(field.of))
+        for field in fields
+    )
 
 
 class Timer:

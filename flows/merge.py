@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 
 from .batch import END, START, WATERMARK, Batch
+from .snapshot import Tables, scalars, scalars_in
 
 __all__ = ["Merge"]
 
@@ -68,6 +69,32 @@ class Merge:
         """Go along with other streams up to `watermark`, all channels being idle."""
         self.watermark = max(watermark, self.watermark)
         return Batch(None, self.watermark)
+
+    def snapshot(self) -> Tables:
+        """Return how far each channel is, as ``channels``, and as ``rows`` those held, if any."""
+        tables = scalars(watermark=self.watermark, newest=self._newest)
+        tables["channels"] = pl.DataFrame(
+            {
+                "watermark": pl.Series(self._frontier, dtype=pl.Int64),
+                "idle": pl.Series(self._idle, dtype=pl.Boolean),
+                "held": pl.Series([sum(f.height for f in h) for h in self._held], dtype=pl.Int64),
+            }
+        )
+        if self.held_rows:
+            tables["rows"] = pl.concat([frame for held in self._held for frame in held])
+        return tables
+
+    def restore(self, tables: Tables) -> None:
+        """Take back what `snapshot` gave."""
+        found, channels = scalars_in(tables), tables["channels"]
+        self.watermark, self._newest = found["watermark"], found["newest"]
+        self._frontier = channels["watermark"].to_list()
+        self._idle = channels["idle"].to_list()
+        self.held_rows = 0
+        for held, count in zip(self._held, channels["held"], strict=True):
+            if count:
+                held.append(tables["rows"].slice(self.held_rows, count))
+            self.held_rows += count
 
     def _lowest(self) -> int:
         if self.finished():

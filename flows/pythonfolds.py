@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from typing import Any, Generic, TypeVar
+from types import GenericAlias
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import polars as pl
 
 from .aggregates import Aggregate, Part, approx_quantile
 from .sketches import DistinctSketch
+from .values import Encoding
 
-__all__ = ["PythonFold", "fold_of"]
+__all__ = ["PythonFold", "encoding_of", "fold_of"]
 
 S = TypeVar("S")
 
@@ -23,7 +26,7 @@ class PythonFold(ABC, Generic[S]):
     """A fold in Python over encoded values.
 
     `add` takes the row's order key (event time, then all columns) where `ordered` is true, else
-    anything; rows may come in any order, and states may be merged in any order. States pickle.
+    anything; rows may come in any order, and states may be merged in any order.
     """
 
     __slots__ = ()
@@ -64,6 +67,23 @@ def fold_of(part: Part) -> PythonFold[Any]:
         aggregate: Aggregate[Any] = part.parameters[0]
         return _Custom(aggregate, len(aggregate.inputs) > 1)
     raise ValueError(f"the fold of {part.kind} over {part.dtype_in} is the engine's")
+
+
+def encoding_of(part: Part, owner: str) -> Encoding:
+    """How states of the fold of a part are kept in a snapshot; `owner` is for errors."""
+    if part.kind != "custom":
+        return Encoding(owner)
+    cls = type(part.parameters[0])
+    return Encoding(owner, _declared(cls), cls.__module__)
+
+
+def _declared(cls: type[Aggregate[Any]]) -> Any:
+    """What a user's aggregate says its state is: ``Aggregate[S]``, and what `init` returns."""
+    bases = [base for one in cls.__mro__ for base in vars(one).get("__orig_bases__", ())]
+    found = [kind for base in bases if get_origin(base) is Aggregate for kind in get_args(base)]
+    with suppress(NameError, TypeError, AttributeError):  # names there for type checkers alone
+        found.append(get_type_hints(cls.init).get("return"))
+    return GenericAlias(tuple, tuple(found))
 
 
 @dataclass(frozen=True, slots=True)

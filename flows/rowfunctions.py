@@ -211,4 +211,4 @@ def _narrowed(draft: Draft, made: Loaded, event: type[Event]) -> Edge:
 
 
 def _parameter(injected: Any) -> Parameter:
-    return Parameter(injected.name, injected.kind, injected.fresh or (lambda: None))
+    return Parameter(injected.name, injected.kind, injected.fresh or (lambda: None), injected.held)

@@ -17,7 +17,21 @@ from .memo import once_per_class
 if TYPE_CHECKING:
     from .event import Event
 
-__all__ = ["Schema", "conform", "conforming", "differences", "lossless", "schema_of", "spelled"]
+__all__ = [
+    "Schema",
+    "can_be_key",
+    "conform",
+    "conforming",
+    "differences",
+    "lossless",
+    "schema_of",
+    "spelled",
+]
+
+
+def can_be_key(dtype: pl.DataType) -> bool:
+    """Whether values of a type can be keys: plain ones, integers of at most 64 bits."""
+    return not dtype.is_nested() and not isinstance(dtype, pl.Int128 | pl.UInt128)
 
 
 @once_per_class

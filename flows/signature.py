@@ -46,6 +46,8 @@ class Injected:
     name: str
     kind: Literal["state", "timer", "settings"]
     fresh: Callable[[], Any] | None = None
+    held: Any = Any
+    """The type of a state's values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,7 @@ def _injected(name: str, annotation: Any) -> Injected | None:
         raise SignatureError("is a State of nothing; write hw.State[int] or what it holds", name)
     held = arguments[0]
     if type(None) in _members(held):
-        return Injected(name, "state", _nothing)
+        return Injected(name, "state", _nothing, held)
     fresh = get_origin(held) or held
     try:
         fresh()
@@ -228,7 +230,7 @@ def _injected(name: str, annotation: Any) -> Injected | None:
         raise SignatureError(
             f"a fresh key cannot start at {text}(); write hw.State[{text} | None]", name
         ) from None
-    return Injected(name, "state", fresh)
+    return Injected(name, "state", fresh, held)
 
 
 def _nothing() -> None:

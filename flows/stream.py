@@ -29,7 +29,7 @@ from .operators.lookup import LookupJoin, lookup_schema
 from .operators.union import Union
 from .operators.window import Emit
 from .operators.window_join import WindowJoin, window_join_schema
-from .schema import Schema, differences, schema_of
+from .schema import Schema, can_be_key, differences, schema_of
 from .windows import HoppingWindow, Window
 
 __all__ = ["Keyed", "Stream", "Windowed"]
@@ -218,8 +218,12 @@ class Stream(Generic[T]):
                     f"key_by({column}) takes names of columns; make one with with_columns first"
                 )
             check_known(self.schema, column)
-            if self.schema.dtype(column).is_nested():
-                raise ExpressionError(f"key_by({column!r}): a key is no list or nested event")
+            dtype = self.schema.dtype(column)
+            if not can_be_key(dtype):
+                raise ExpressionError(
+                    f"key_by({column!r}): a key is no list, nested event or integer of 128 bits, "
+                    f"and that is {dtype}"
+                )
         return Keyed(self, columns)
 
     def window(

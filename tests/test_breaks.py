@@ -324,6 +324,27 @@ def test_a_row_whose_event_time_becomes_null_is_dead() -> None:
     assert "event time 'at' became null" in ran.buried[0]["reason"]
 
 
+@pytest.mark.parametrize("micros", [2**61 + 1, -(2**61) - 1, 253_402_300_800_000_000])
+def test_a_row_whose_event_time_becomes_no_date_is_dead(micros: int) -> None:
+    flow = hw.Flow("f")
+    rows = source(flow, [row(i, n=i) for i in range(4)])
+
+    @flow.operator(rows)
+    def far(rows: hw.Stream[Row]) -> hw.Stream[Row]:
+        there = pl.lit(micros, pl.Int64).cast(pl.Datetime("us", "UTC"))
+        return rows.with_columns(at=pl.when(pl.col("n") == 1).then(there).otherwise("at"))
+
+    @flow.operator(far)
+    def counts(rows: hw.Stream[Row]) -> hw.Stream[Any]:
+        return rows.window(hw.tumbling("10s")).agg(n=pl.len())
+
+    kept = sink(flow, counts)
+    ran = run(flow)
+    assert [3] == [found["n"] for found in kept.rows]
+    assert ["row 1"] == [letter["origin"] for letter in ran.buried]
+    assert "event time 'at' left the years 1 to 9999" in ran.buried[0]["reason"]
+
+
 def test_dead_letters_of_rows_with_bytes() -> None:
     flow = hw.Flow("f")
     rows = source(flow, [{"at": at(1), "raw": b"\xff\n", "tags": ["a\n\r"]}], cls=Bytes)
@@ -693,6 +714,19 @@ def test_keys_that_are_no_single_value_or_of_several_types() -> None:
     told = refused(flow)
     assert "is a list or a nested event" in told
     assert "has several types" in told
+
+
+@pytest.mark.parametrize("dtype", [pl.Int128(), pl.UInt128(), pl.List(pl.Int64)])
+def test_columns_of_a_type_that_cannot_be_a_key(dtype: pl.DataType) -> None:
+    flow = hw.Flow("f")
+    rows = source(flow, [row(1)])
+
+    @flow.operator(rows)
+    def counts(rows: hw.Stream[Row]) -> hw.Stream[Any]:
+        wide = rows.with_columns(wide=pl.col("n").cast(dtype))
+        return wide.key_by("wide").window(hw.tumbling("10s")).agg(n=pl.len())
+
+    assert "a key is no list, nested event or integer of 128 bits" in refused(flow)
 
 
 @pytest.mark.parametrize("name", ["_hw_x", "_deleted"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -79,6 +81,32 @@ def test_both_ways_give_the_same_of_every_type(name: str, key: str) -> None:
     other, expected = finished({**columns, "middle": pl.col("i64").median()}, (key,))
     assert ("WindowsByTable", "HoppingSlots") == (way, other)
     assert expected.drop("middle").equals(found)
+
+
+@pytest.mark.parametrize(("every", "most"), [(2_500_000, 4), (3_333_333, 6)])
+def test_what_is_open_does_not_grow_with_rows_whatever_the_step(every: int, most: int) -> None:
+    window = HoppingWindow(10_000_000, every)
+    frame = pl.DataFrame(
+        {
+            "at": pl.Series(range(0, 10_000_000, 10_000), dtype=pl.Int64).cast(TIME),
+            WATERMARK: pl.Series([START] * 1000, dtype=pl.Int64),
+            ORIGIN: pl.Series(range(1000), dtype=pl.Int64),
+        }
+    )
+    schema = Schema((("at", TIME),), event_time="at")
+    made = (decompose("n", pl.len(), dict(schema.columns)),)
+    place = Place("op", (schema,), window_schema(schema, (), window, made), ManualClock(), 0)
+    logic: Any = WindowAggregate((), window, made).build(place)
+    logic.receive(0, Batch(frame, START))
+    assert most == logic.live
+    rows = logic.receive(0, Batch(None, END)).batches[0].rows
+    assert rows is not None
+    starts = range(-every * (9_999_999 // every), 10_000_000, every)
+    expected = [
+        sum(start <= at < start + 10_000_000 for at in range(0, 10_000_000, 10_000))
+        for start in starts
+    ]
+    assert [count for count in expected if count] == rows["n"].to_list()
 
 
 def test_what_a_kernel_does_not_fold_goes_by_slots() -> None:

@@ -10,6 +10,7 @@ from ...ext import watermarks
 from ..batch import END, START, WATERMARK, Batch, DeadRow, origin_of, origins
 from ..connector import Chunk
 from ..merge import Merge
+from ..snapshot import Tables, part_of, with_parts
 
 __all__ = ["Intake"]
 
@@ -97,3 +98,16 @@ class Intake:
     def follow(self, watermark: int) -> Batch:
         """All partitions are silent; go along with the other sources up to `watermark`."""
         return self._merge.follow(watermark)
+
+    def snapshot(self) -> Tables:
+        """Return how far each partition is, as ``partitions``, and what the merge holds."""
+        newest = pl.Series(self._newest, dtype=pl.Int64)
+        ended = pl.Series(self._ended, dtype=pl.Boolean)
+        partitions = pl.DataFrame({"newest": newest, "ended": ended})
+        return {"partitions": partitions} | with_parts(merge=self._merge.snapshot())
+
+    def restore(self, tables: Tables) -> None:
+        """Take back what `snapshot` gave; the partitions are the same."""
+        self._newest = tables["partitions"]["newest"].to_list()
+        self._ended = tables["partitions"]["ended"].to_list()
+        self._merge.restore(part_of(tables, "merge"))

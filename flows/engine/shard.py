@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..batch import START, Batch, DeadRow, Logic, Output, concatenated
 from ..clock import Clock
 from ..graph import Edge, Graph, Node, Place, SinkSpec, SourceSpec
 from ..operators.dead import dead_rows, late_reason
+from ..snapshot import Tables
 
 __all__ = ["Counts", "Delivery", "Shard", "StepClock"]
 
@@ -176,6 +177,17 @@ class Shard:
             post.counts.by_rows = getattr(post.logic, "by_rows", 0)
             post.counts.why_by_rows = getattr(post.logic, "why_by_rows", "")
         return self.counts
+
+    def snapshot(self) -> dict[str, Tables]:
+        """Return what each member remembers, between two steps."""
+        found = {name: post.logic.snapshot() for name, post in self._posts.items()}
+        return {name: tables for name, tables in found.items() if tables}
+
+    def restore(self, tables: Mapping[str, Tables]) -> None:
+        """Give fresh members back what `snapshot` returned; those without tables stay fresh."""
+        for name, post in self._posts.items():
+            if name in tables:
+                post.logic.restore(tables[name])
 
     def close(self) -> None:
         """Let go of what operators hold outside memory."""

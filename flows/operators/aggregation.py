@@ -7,7 +7,7 @@ of a float. What has no incremental form keeps its rows until the slot is read.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow as pa
 from ..aggregates import Part
 from ..batch import HIDDEN
 from ..decompose import Buffered, Incremental
+from ..snapshot import Tables, part_of, with_parts
 from .folds import SLOT, Fold, fold_for, running_fold_for
 from .ordered import GROUP, canonical
 from .rowwise import RowWise
@@ -25,12 +26,26 @@ __all__ = ["Aggregation", "RunningAggregation", "part_names", "parts_of"]
 class _Slots:
     """Numbers that are given out and taken back; `live` is how many are out."""
 
-    __slots__ = ("_capacity", "_finish", "_folds", "_free", "_inputs", "_size")
+    __slots__ = ("_capacity", "_finish", "_folds", "_free", "_inputs", "_named", "_size")
 
-    def __init__(self, finish: list[pl.Expr], inputs: list[pl.Expr], folds: list[Fold]) -> None:
+    def __init__(
+        self,
+        aggregates: Sequence[Incremental | Buffered],
+        make: Callable[[Part, str], Fold],
+        operator: str,
+    ) -> None:
+        finish, parts = parts_of(aggregates)
+        inputs = _inputs(parts)
         self._finish = RowWise(finish)
         self._inputs = RowWise(inputs) if inputs else None
-        self._folds = folds
+        self._named: dict[str, Fold] = {}
+        """Each fold by its aggregate and its place among the parts of it."""
+        for aggregate in aggregates:
+            owner = f"operator {operator!r}, aggregate {aggregate.name!r}"
+            found = () if isinstance(aggregate, Buffered) else aggregate.parts
+            for place, part in enumerate(found):
+                self._named[f"{aggregate.name}[{place}]"] = make(part, owner)
+        self._folds = list(self._named.values())
         self._free: list[int] = []
         self._size = 0
         self._capacity = 0
@@ -56,6 +71,28 @@ class _Slots:
             fold.reset(slots)
         self._free.extend(slots)
 
+    def snapshot(self) -> Tables:
+        """Return the slots in use, as ``slots``, and under the name of each fold its state."""
+        if not self.live:
+            return {}
+        slots = pl.int_range(self._size, eager=True)
+        free = pl.Series(self._free, dtype=pl.Int64)
+        live = slots.filter(~slots.is_in(free.implode())).alias(SLOT)
+        folds = {name: fold.snapshot(live) for name, fold in self._named.items()}
+        return {"slots": pl.DataFrame(live)} | with_parts(**folds)
+
+    def restore(self, tables: Tables) -> None:
+        """Take back what `snapshot` gave; slots keep their numbers."""
+        if not tables:
+            return
+        live = tables["slots"][SLOT]
+        self._size = live[-1] + 1
+        slots = pl.int_range(self._size, eager=True)
+        self._free = slots.filter(~slots.is_in(live.implode())).to_list()
+        for name, fold in self._named.items():
+            fold.restore(part_of(tables, name), self._size)
+        self._grow()
+
     def _grow(self) -> None:
         if self._size > self._capacity:
             self._capacity = max(16, 2 * self._size)
@@ -74,14 +111,15 @@ class Aggregation(_Slots):
     """All aggregates of an operator, over slots that come and go.
 
     `time` is the event-time column by which first, last and buffered rows are ordered; None if
-    rows come in order.
+    rows come in order. `operator` is whose aggregates they are.
     """
 
     __slots__ = ("_buffered", "_kept", "_time")
 
-    def __init__(self, aggregates: Sequence[Incremental | Buffered], time: str | None) -> None:
-        finish, parts = parts_of(aggregates)
-        super().__init__(finish, _inputs(parts), [fold_for(part, time) for part in parts])
+    def __init__(
+        self, aggregates: Sequence[Incremental | Buffered], time: str | None, operator: str
+    ) -> None:
+        super().__init__(aggregates, lambda part, owner: fold_for(part, time, owner), operator)
         self._time = time
         self._buffered = [a.expr.alias(a.name) for a in aggregates if isinstance(a, Buffered)]
         self._kept: list[pl.DataFrame] = []
@@ -119,6 +157,18 @@ class Aggregation(_Slots):
             kept = (frame.filter(~pl.col(SLOT).is_in(gone)) for frame in self._kept)
             self._kept = [frame for frame in kept if frame.height]
 
+    def snapshot(self) -> Tables:
+        """Return the slots, as `restore` takes them, and the rows kept for them, as ``rows``."""
+        if self._kept:
+            self._kept = [pl.concat(self._kept)]
+        return super().snapshot() | ({"rows": self._kept[0]} if self._kept else {})
+
+    def restore(self, tables: Tables) -> None:
+        """Take back what `snapshot` gave."""
+        super().restore(tables)
+        if "rows" in tables:
+            self._kept = [tables["rows"]]
+
     def _evaluated(self, slots: pl.Series) -> pl.DataFrame:
         self._kept = [pl.concat(self._kept)]
         rows = self._kept[0].filter(pl.col(SLOT).is_in(slots.implode()))
@@ -137,9 +187,8 @@ class RunningAggregation(_Slots):
 
     __slots__ = ()
 
-    def __init__(self, aggregates: Sequence[Incremental]) -> None:
-        finish, parts = parts_of(aggregates)
-        super().__init__(finish, _inputs(parts), [running_fold_for(part) for part in parts])
+    def __init__(self, aggregates: Sequence[Incremental], operator: str) -> None:
+        super().__init__(aggregates, running_fold_for, operator)
 
     def add(self, slots: pa.Array, rows: pl.DataFrame) -> pl.DataFrame:
         """Fold rows into their slots; return the aggregates as of and with each row."""

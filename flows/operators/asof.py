@@ -11,6 +11,7 @@ from ..batch import DELETED, HIDDEN, ORIGIN, WATERMARK, Batch, Logic, Output
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema
+from ..snapshot import Tables, part_of, with_parts
 from .joined import joined_schema, layout_of, no_rows
 from .ordered import microseconds_of
 from .sides import LEFT, RIGHT, TwoSided, behind
@@ -128,6 +129,13 @@ class AsofLogic(Logic):
         self._versions.forget(known)
         output.batches.append(Batch(rows, known))
         return output
+
+    def snapshot(self) -> Tables:
+        return with_parts(waiting=self._sides.snapshot(), right=self._versions.snapshot())
+
+    def restore(self, tables: Tables) -> None:
+        self._sides.restore(part_of(tables, "waiting"))
+        self._versions.restore(part_of(tables, "right"))
 
     def _joined(self, left: pl.DataFrame) -> pl.DataFrame | None:
         found = self._versions.match(left, self._keys, self._time)

@@ -19,6 +19,7 @@ from ..batch import (
     Output,
     visible,
 )
+from ..certain import MICROS
 from ..errors import RowError, SchemaError
 from ..expressions import output_name, uses_selector
 from ..graph import OnError, Place
@@ -79,7 +80,7 @@ class BatchFunction:
 class _RowWise(Logic):
     """Runs a row-wise function; a row that it fails on becomes a dead letter.
 
-    So does one whose event time `time`, if it is made anew, comes out null.
+    So does one whose event time `time`, if it is made anew, comes out null or out of all years.
     """
 
     __slots__ = ("_on_error", "_operator", "_run", "_time")
@@ -106,8 +107,8 @@ class _RowWise(Logic):
         """Run on all rows, or by halves where that raises, down to the rows that fail alone."""
         try:
             made = self._run(rows)
-            if self._time is not None and made[self._time].null_count():
-                raise SchemaError(f"the event time '{self._time}' became null")
+            if self._time is not None:
+                _check_times(made[self._time])
             return [made]
         except Exception as error:  # whatever the user's own expression or function raises
             if rows.height > 1:
@@ -120,6 +121,15 @@ class _RowWise(Logic):
                 raise RowError(f"{self._operator}: {reason_of(error)}") from error
             dead.extend(dead_rows(self._operator, rows, [reason_of(error)]))
             return []
+
+
+def _check_times(times: pl.Series) -> None:
+    """Raise SchemaError for event times that are null or that no window could hold."""
+    if times.null_count():
+        raise SchemaError(f"the event time '{times.name}' became null")
+    first, last = MICROS
+    if not times.to_physical().is_between(first, last).all():
+        raise SchemaError(f"the event time '{times.name}' left the years 1 to 9999")
 
 
 def _makes(steps: Sequence[Step], column: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
@@ -16,11 +17,14 @@ from ..batch import HIDDEN, ORIGIN, START, WATERMARK, Batch, Logic, Output
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema
+from ..snapshot import Tables, part_of, scalars, scalars_in, with_parts
 from .ordered import GROUP, OrderedBuffer, microseconds_of
-from .slots import Key, codes_of
+from .slots import Key, codes_of, key_columns
 from .window import checked_keys
 
 __all__ = ["Deduplicate", "deduplicate_schema"]
+
+_PASSED: Final = "_hw_passed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class _DeduplicateLogic(Logic):
         "_buffer",
         "_order",
         "_passed",
+        "_schema",
         "_spec",
         "_time",
         "_watermark",
@@ -70,6 +75,7 @@ class _DeduplicateLogic(Logic):
 
     def __init__(self, spec: Deduplicate, place: Place) -> None:
         self._spec = spec
+        self._schema = place.inputs[0]
         self._time = place.inputs[0].event_time
         self._buffer = OrderedBuffer(self._time, spec.keys)
         self._passed: dict[Key, int] = {}
@@ -102,6 +108,35 @@ class _DeduplicateLogic(Logic):
         self._forget()
         output.batches.append(Batch(made, self._watermark))
         return output
+
+    def snapshot(self) -> Tables:
+        """Return each key that passed with the time, null if none is forgotten, as ``keys``."""
+        tables = scalars(watermark=self._watermark, dropped=self.dropped)
+        tables |= with_parts(buffer=self._buffer.snapshot())
+        keys, times = list(self._passed), None
+        if self._spec.within is not None:
+            keys = [key for _, key in self._order]
+            times = [time for time, _ in self._order]
+        if keys:
+            columns = key_columns(self._schema, self._spec.keys, keys)
+            passed = pl.Series(_PASSED, times or [None] * len(keys), pl.Int64)
+            tables["keys"] = pl.DataFrame([*columns, passed.cast(pl.Datetime("us", "UTC"))])
+        return tables
+
+    def restore(self, tables: Tables) -> None:
+        found = scalars_in(tables)
+        self._watermark, self.dropped = found["watermark"], found["dropped"]
+        self._buffer.restore(part_of(tables, "buffer"))
+        if "keys" not in tables:
+            return
+        codes, keys = codes_of(tables["keys"], self._spec.keys)
+        if self._spec.within is None:
+            self._passed = dict.fromkeys(keys, 0)
+            return
+        times = tables["keys"][_PASSED].to_physical()
+        for time, code in zip(times, codes.to_pylist(), strict=True):
+            self._order.append((time, keys[code]))
+            self._passed[keys[code]] = time
 
     def _first(self, rows: pl.DataFrame) -> pl.DataFrame | None:
         codes, keys = codes_of(rows, self._spec.keys)

@@ -1,28 +1,26 @@
 """Folds: the state of one part of an aggregate, over all slots.
 
 A fold takes rows strictly in their order. The engine's kernels fold numbers into flat arrays;
-first and last reduce each batch to one row a slot; the rest are folds in Python.
+first and last reduce each batch to one row a slot; the rest are folds in Python (`rowfolds`).
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 import polars as pl
 import pyarrow as pa
 
 from ...ext import fold_count, fold_max, fold_min, fold_moments, fold_sum
 from ..aggregates import Part
-from ..pythonfolds import PythonFold, fold_of
+from ..snapshot import Tables
+from .rowfolds import SLOT, Ends, PerRow
 
 __all__ = ["SLOT", "Fold", "fold_for", "running_fold_for"]
 
-SLOT: Final = "_hw_slot"
-_VALUE: Final = "_hw_value"
-_TIME: Final = "_hw_time"
-_ARROW: Final = {"q": pa.int64(), "d": pa.float64()}
+_ARROW: Final = {"b": pa.int8(), "q": pa.int64(), "d": pa.float64()}
 
 
 class Fold(Protocol):
@@ -48,19 +46,30 @@ class Fold(Protocol):
         """Make slots as if they had had no row."""
         ...
 
+    def snapshot(self, live: pl.Series) -> Tables:
+        """Return the state of the slots `live`, which rise; no other slot has had a row."""
+        ...
 
-def fold_for(part: Part, time: str | None) -> Fold:
-    """Return the fold of a part; `time` orders first and last, None for the order of arrival."""
+    def restore(self, tables: Tables, size: int) -> None:
+        """Take back what `snapshot` gave; all slots were below `size`."""
+        ...
+
+
+def fold_for(part: Part, time: str | None, owner: str) -> Fold:
+    """Return the fold of a part; `time` orders first and last, None for the order of arrival.
+
+    `owner` is whose it is, for errors.
+    """
     if part.compiled:
         return _kernel(part)
     if part.kind in ("first", "last"):
-        return _Ends(part, time)
-    return _PerRow(part)
+        return Ends(part, time)
+    return PerRow(part, owner)
 
 
-def running_fold_for(part: Part) -> Fold:
+def running_fold_for(part: Part, owner: str) -> Fold:
     """Return the fold of a part that gives a value for each row."""
-    return _kernel(part) if part.compiled else _PerRow(part)
+    return _kernel(part) if part.compiled else PerRow(part, owner)
 
 
 def _kernel(part: Part) -> Fold:
@@ -90,34 +99,66 @@ def _trace(code: str, rows: int) -> array[Any]:
     return array(code, bytes(8 * rows))
 
 
-def _grow(slots: int, *states: array[Any]) -> None:
-    for state in states:
-        if len(state) < slots:
-            state.frombytes(bytes(state.itemsize * (slots - len(state))))
-
-
-def _reset(slots: Sequence[int], *states: array[Any]) -> None:
-    for state in states:
-        for slot in slots:
-            state[slot] = 0
-
-
-def _read(state: array[Any], slots: Sequence[int] | None = None) -> pl.Series:
+def _read(state: array[Any], slots: Sequence[int] | pl.Series | None = None) -> pl.Series:
     """Return the state of slots as a column, or all of it; of slots it is a copy."""
     kind = _ARROW[state.typecode]
     column = pa.Array.from_buffers(kind, len(state), [None, pa.py_buffer(state)])
-    return pl.Series(column if slots is None else column.take(pa.array(slots, pa.int64())))
+    if slots is None:
+        return pl.Series(column)
+    chosen = slots.to_arrow() if isinstance(slots, pl.Series) else pa.array(slots, pa.int64())
+    return pl.Series(column.take(chosen))
 
 
-class _Count:
+def _write(state: array[Any], slots: pl.Series, values: pl.Series, size: int) -> None:
+    """Make the state of `size` slots: these values in these slots, zeros in all others."""
+    column = pl.repeat(0, size, dtype=values.dtype, eager=True).scatter(slots, values)
+    data = column.rechunk().to_arrow()
+    begin = data.offset * state.itemsize
+    del state[:]
+    state.frombytes(memoryview(data.buffers()[1])[begin : begin + size * state.itemsize])
+
+
+class _Flat:
+    """A fold of a kernel: flat arrays, in which each slot has a place; zeros before its first row.
+
+    `arrays` are their names, which are those of attributes and of columns.
+    """
+
+    __slots__ = ()
+    arrays: ClassVar[tuple[str, ...]]
+
+    def _states(self) -> list[array[Any]]:
+        return [getattr(self, f"_{name}") for name in self.arrays]
+
+    def grow(self, slots: int) -> None:
+        for state in self._states():
+            if len(state) < slots:
+                state.frombytes(bytes(state.itemsize * (slots - len(state))))
+
+    def reset(self, slots: Sequence[int]) -> None:
+        for state in self._states():
+            for slot in slots:
+                state[slot] = 0
+
+    def snapshot(self, live: pl.Series) -> Tables:
+        """Return a row for each slot, as ``slots``."""
+        states = zip(self.arrays, self._states(), strict=True)
+        columns = [_read(state, live).alias(name) for name, state in states]
+        return {"slots": pl.DataFrame([live, *columns])}
+
+    def restore(self, tables: Tables, size: int) -> None:
+        slots = tables["slots"]
+        for name, state in zip(self.arrays, self._states(), strict=True):
+            _write(state, slots[SLOT], slots[name], size)
+
+
+class _Count(_Flat):
     __slots__ = ("_counts", "_part")
+    arrays = ("counts",)
 
     def __init__(self, part: Part) -> None:
         self._part = part
         self._counts = array("q")
-
-    def grow(self, slots: int) -> None:
-        _grow(slots, self._counts)
 
     def add(self, slots: pa.Array, values: pl.Series | None, rows: pl.DataFrame) -> None:
         fold_count(slots, None if values is None else values.to_arrow(), self._counts)
@@ -130,19 +171,14 @@ class _Count:
     def values(self, slots: Sequence[int]) -> pl.Series:
         return self._part.column("", _read(self._counts, slots))
 
-    def reset(self, slots: Sequence[int]) -> None:
-        _reset(slots, self._counts)
 
-
-class _Sum:
+class _Sum(_Flat):
     __slots__ = ("_part", "_sums")
+    arrays = ("sums",)
 
     def __init__(self, part: Part) -> None:
         self._part = part
         self._sums: array[Any] = array(_code(part))
-
-    def grow(self, slots: int) -> None:
-        _grow(slots, self._sums)
 
     def add(self, slots: pa.Array, values: pl.Series | None, rows: pl.DataFrame) -> None:
         fold_sum(slots, _numbers(values), self._sums)
@@ -155,22 +191,17 @@ class _Sum:
     def values(self, slots: Sequence[int]) -> pl.Series:
         return self._part.column("", _read(self._sums, slots))
 
-    def reset(self, slots: Sequence[int]) -> None:
-        _reset(slots, self._sums)
 
-
-class _Mean:
+class _Mean(_Flat):
     """The mean as sum over count."""
 
     __slots__ = ("_counts", "_part", "_sums")
+    arrays = ("sums", "counts")
 
     def __init__(self, part: Part) -> None:
         self._part = part
         self._sums = array("d")
         self._counts = array("q")
-
-    def grow(self, slots: int) -> None:
-        _grow(slots, self._sums, self._counts)
 
     def add(self, slots: pa.Array, values: pl.Series | None, rows: pl.DataFrame) -> None:
         numbers = _numbers(values)
@@ -190,14 +221,12 @@ class _Mean:
         means = pl.select(pl.when(counts > 0).then(sums / counts)).to_series()
         return self._part.column("", means)
 
-    def reset(self, slots: Sequence[int]) -> None:
-        _reset(slots, self._sums, self._counts)
 
-
-class _Extreme:
+class _Extreme(_Flat):
     """The least or greatest value; null until there is one."""
 
     __slots__ = ("_best", "_counts", "_fold", "_part", "_seen")
+    arrays = ("best", "seen", "counts")
 
     def __init__(self, part: Part) -> None:
         self._part = part
@@ -205,9 +234,6 @@ class _Extreme:
         self._best: array[Any] = array(_code(part))
         self._seen = array("b")
         self._counts = array("q")
-
-    def grow(self, slots: int) -> None:
-        _grow(slots, self._best, self._seen, self._counts)
 
     def add(self, slots: pa.Array, values: pl.Series | None, rows: pl.DataFrame) -> None:
         numbers = _numbers(values)
@@ -227,14 +253,12 @@ class _Extreme:
     def _finished(self, best: pl.Series, counts: pl.Series) -> pl.Series:
         return self._part.column("", pl.select(pl.when(counts > 0).then(best)).to_series())
 
-    def reset(self, slots: Sequence[int]) -> None:
-        _reset(slots, self._best, self._seen, self._counts)
 
-
-class _Moments:
+class _Moments(_Flat):
     """Variance and standard deviation, by Welford's recurrence."""
 
     __slots__ = ("_counts", "_means", "_part", "_seen", "_squares")
+    arrays = ("counts", "seen", "means", "squares")
 
     def __init__(self, part: Part) -> None:
         self._part = part
@@ -242,9 +266,6 @@ class _Moments:
         self._seen = array("q")
         self._means = array("d")
         self._squares = array("d")
-
-    def grow(self, slots: int) -> None:
-        _grow(slots, self._counts, self._seen, self._means, self._squares)
 
     def add(self, slots: pa.Array, values: pl.Series | None, rows: pl.DataFrame) -> None:
         fold_moments(slots, _numbers(values), self._counts, self._means, self._squares)
@@ -264,120 +285,3 @@ class _Moments:
         ddof = int(self._part.parameters[0])
         variances = pl.select(pl.when(counts > ddof).then(squares / (counts - ddof))).to_series()
         return self._part.column("", variances.sqrt() if self._part.kind == "std" else variances)
-
-    def reset(self, slots: Sequence[int]) -> None:
-        _reset(slots, self._counts, self._seen, self._means, self._squares)
-
-
-class _PerRow:
-    """A fold in Python, one call a row: sketches, custom aggregates, extremes of text."""
-
-    __slots__ = ("_fold", "_part", "_rows", "_states")
-
-    def __init__(self, part: Part) -> None:
-        self._part = part
-        self._fold: PythonFold[Any] = fold_of(part)
-        self._states: dict[int, Any] = {}
-        self._rows = 0
-
-    def grow(self, slots: int) -> None:
-        """States are made when their first row comes."""
-
-    def add(self, slots: pa.Array, values: pl.Series | None, rows: pl.DataFrame) -> None:
-        assert values is not None
-        states, fold = self._states, self._fold
-        for row, (slot, value) in enumerate(
-            zip(slots.to_pylist(), values.to_list(), strict=True), self._rows
-        ):
-            state = states[slot] if slot in states else fold.init()
-            states[slot] = fold.add(state, row, value)
-        self._rows += len(slots)
-
-    def running(self, slots: pa.Array, values: pl.Series | None) -> pl.Series:
-        assert values is not None
-        states, fold = self._states, self._fold
-        found = []
-        for row, (slot, value) in enumerate(
-            zip(slots.to_pylist(), values.to_list(), strict=True), self._rows
-        ):
-            state = states[slot] if slot in states else fold.init()
-            states[slot] = state = fold.add(state, row, value)
-            found.append(fold.result(state))
-        self._rows += len(slots)
-        return self._part.column("", found)
-
-    def values(self, slots: Sequence[int]) -> pl.Series:
-        fold, states = self._fold, self._states
-        found = [fold.result(states[s] if s in states else fold.init()) for s in slots]
-        return self._part.column("", found)
-
-    def reset(self, slots: Sequence[int]) -> None:
-        for slot in slots:
-            self._states.pop(slot, None)
-
-
-class _Ends:
-    """First and last: the value of the row that stands first or last by (time, value).
-
-    A null is the least value. Every batch leaves one row a slot; these are reduced again when they
-    have become as many as there were.
-    """
-
-    __slots__ = ("_base", "_keep", "_part", "_pending", "_skip_nulls", "_time", "_waiting")
-
-    def __init__(self, part: Part, time: str | None) -> None:
-        self._part = part
-        self._time = time
-        self._keep: Literal["first", "last"] = "last" if part.kind == "last" else "first"
-        self._skip_nulls = part.parameters == (True,)
-        self._pending: list[pl.DataFrame] = []
-        self._base = 0
-        self._waiting = 0
-
-    def grow(self, slots: int) -> None:
-        """Rows are kept, not slots."""
-
-    def add(self, slots: pa.Array, values: pl.Series | None, rows: pl.DataFrame) -> None:
-        assert values is not None
-        columns = [pl.Series(SLOT, slots), values.alias(_VALUE)]
-        if self._time is not None:
-            columns.append(rows[self._time].alias(_TIME))
-        frame = pl.DataFrame(columns)
-        if self._skip_nulls:
-            frame = frame.filter(pl.col(_VALUE).is_not_null())
-        frame = self._reduced(frame)
-        self._pending.append(frame)
-        self._waiting += frame.height
-        if self._waiting > self._base + 1000:
-            self._compact()
-
-    def running(self, slots: pa.Array, values: pl.Series | None) -> pl.Series:
-        raise NotImplementedError("a running first or last is folded per row")  # pragma: no cover
-
-    def values(self, slots: Sequence[int]) -> pl.Series:
-        wanted = pl.DataFrame(pl.Series(SLOT, slots, dtype=pl.Int64))
-        if not self._pending:
-            return self._part.column("", [None] * len(slots))
-        self._compact()
-        kept = self._pending[0].select(SLOT, _VALUE)
-        found = wanted.join(kept, on=SLOT, how="left", maintain_order="left")
-        return self._part.column("", found[_VALUE])
-
-    def reset(self, slots: Sequence[int]) -> None:
-        gone = pl.Series(slots, dtype=pl.Int64).implode()
-        kept = (frame.filter(~pl.col(SLOT).is_in(gone)) for frame in self._pending)
-        self._pending = [frame for frame in kept if frame.height]
-        self._base = self._waiting = sum(frame.height for frame in self._pending)
-
-    def _compact(self) -> None:
-        if len(self._pending) > 1:
-            self._pending = [self._reduced(pl.concat(self._pending))]
-        self._base = self._waiting = self._pending[0].height
-
-    def _reduced(self, frame: pl.DataFrame) -> pl.DataFrame:
-        if self._time is not None:
-            by = [pl.col(_TIME), pl.col(_VALUE)]
-            if frame.schema[_VALUE].is_float():
-                by.append(1 / pl.col(_VALUE))  # tells -0.0 from 0.0
-            frame = frame.sort(by, maintain_order=True)
-        return frame.unique(SLOT, keep=self._keep, maintain_order=True)

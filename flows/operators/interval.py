@@ -11,6 +11,7 @@ from ..batch import Batch, Logic, Output
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema
+from ..snapshot import Tables, part_of, with_parts
 from .joined import DUE, How, due_order, joined_schema, layout_of, no_rows
 from .ordered import microseconds_of
 from .sides import LEFT, RIGHT, TwoSided, behind
@@ -127,6 +128,18 @@ class IntervalLogic(Logic):
             rows = due_order(pl.concat(found), self._spec.keys, self._hold)
         output.batches.append(Batch(rows, behind(watermark, self._hold)))
         return output
+
+    def snapshot(self) -> Tables:
+        return with_parts(
+            waiting=self._sides.snapshot(),
+            left=self._left.snapshot(),
+            right=self._right.snapshot(),
+        )
+
+    def restore(self, tables: Tables) -> None:
+        self._sides.restore(part_of(tables, "waiting"))
+        self._left.restore(part_of(tables, "left"))
+        self._right.restore(part_of(tables, "right"))
 
     def _pairs(self, new_left: int, new_right: int) -> list[pl.DataFrame]:
         """Join what was added, from these numbers on, with itself and what was there before."""

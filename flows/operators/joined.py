@@ -10,7 +10,7 @@ import polars as pl
 
 from ..batch import HIDDEN, NO_ORIGIN, ORIGIN, WATERMARK
 from ..errors import SchemaError
-from ..schema import Schema
+from ..schema import Schema, can_be_key
 from .ordered import GROUP, canonical, with_group
 
 __all__ = ["DUE", "How", "Layout", "due_order", "joined_schema", "layout_of", "no_rows"]
@@ -167,7 +167,7 @@ def _key_type(side: str, schema: Schema, key: str) -> pl.DataType:
             f"the key {key!r} is the {side} stream's event time, which the join compares by "
             f"itself; leave it out of the keys"
         )
-    if dtypes[key].is_nested():
+    if not can_be_key(dtypes[key]):
         raise SchemaError(
             f"the key {key!r} is {dtypes[key]} in the {side} stream; a key is a plain value, "
             f"so make a column of the part that counts"

@@ -14,6 +14,7 @@ import polars as pl
 
 from ...ext import key_groups
 from ..batch import HIDDEN, KEY_GROUPS, START, WATERMARK, concatenated
+from ..snapshot import Tables, scalars, scalars_in
 
 __all__ = ["GROUP", "OrderedBuffer", "canonical", "microseconds_of", "with_group"]
 
@@ -116,6 +117,20 @@ class OrderedBuffer:
         rows = concatenated(parts)
         self.held_rows -= rows.height
         return canonical(with_group(rows, self._keys), [self._time, GROUP])
+
+    def snapshot(self) -> Tables:
+        """Return the held rows as the table ``rows``, if there are any, and how far it came."""
+        tables = scalars(released=self._released)
+        if self._held:
+            tables["rows"] = pl.concat([batch for _, batch in self._held])
+        return tables
+
+    def restore(self, tables: Tables) -> None:
+        """Take back what `snapshot` gave."""
+        self._released = scalars_in(tables)["released"]
+        if "rows" in tables:
+            self._held = [self._join([(START, tables["rows"])])]
+            self.held_rows = tables["rows"].height
 
     def _sorted(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         """Return rows sorted by event time, and the earliest."""

@@ -9,8 +9,9 @@ as they come.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Final
 
 import polars as pl
@@ -22,17 +23,21 @@ from ..decompose import Buffered, Incremental
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema
+from ..snapshot import Tables, part_of, scalars, scalars_in, with_parts
 from ..windows import CountWindow, SessionWindow, SlidingWindow
 from .aggregation import Aggregation
 from .ordered import GROUP, OrderedBuffer, canonical, microseconds_of, with_group
+from .slides import chunks_of, windows_of
 from .slots import Key, codes_of
-from .spans import Span, segments, spans_of
-from .window import WINDOW_TIME, Emit, aggregated_schema, delayed, window_rows
+from .spans import Span, segments, span_table, spans_in, spans_of
+from .windowed import WINDOW_TIME, Emit, aggregated_schema, delayed, window_rows
 
 __all__ = ["OrderedWindow", "ordered_window_schema"]
 
 _EXPLODED: Final = 1 << 18
 """Rows of sliding windows that are folded at once."""
+_WAKES: Final = {"_hw_wakes": pl.Int64(), "_hw_number": pl.Int64()}
+"""Of an open session: when it is looked at next (µs), and as the how manyth it was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ class _OrderedLogic(Logic):
         self._place = place
         self._time = place.inputs[0].event_time
         self._buffer = OrderedBuffer(self._time, spec.keys)
-        self._aggregation = Aggregation(spec.aggregates, None)
+        self._aggregation = Aggregation(spec.aggregates, None, place.operator)
         self._watermark = START
 
     @property
@@ -137,6 +142,17 @@ class _OrderedLogic(Logic):
         rows = self._advance(self._buffer.release(passed), before, passed)
         output.batches.append(Batch(rows, passed))
         return output
+
+    def snapshot(self) -> Tables:
+        """Return what every window has; its own tables come on top."""
+        return scalars(watermark=self._watermark) | with_parts(
+            buffer=self._buffer.snapshot(), aggregates=self._aggregation.snapshot()
+        )
+
+    def restore(self, tables: Tables) -> None:
+        self._watermark = scalars_in(tables)["watermark"]
+        self._buffer.restore(part_of(tables, "buffer"))
+        self._aggregation.restore(part_of(tables, "aggregates"))
 
     def _advance(self, rows: pl.DataFrame | None, before: int, passed: int) -> pl.DataFrame | None:
         """Take rows in order; time has come from `before` to `passed`."""
@@ -178,6 +194,23 @@ class _SessionLogic(_OrderedLogic):
         self._ends: list[tuple[int, int, Span]] = []
         """A heap of (end, number, session); an end may have moved on since."""
         self._made = 0
+
+    def snapshot(self) -> Tables:
+        """Return the open sessions; what is in the heap of others means nothing any more."""
+        wakes = {id(span): (end, number) for end, number, span in self._ends}
+        spans = list(self._open.values())
+        found = [wakes[id(span)] for span in spans]
+        table = pl.DataFrame(found, schema=_WAKES, orient="row")
+        return super().snapshot() | span_table(self._place, self._spec.keys, spans, table)
+
+    def restore(self, tables: Tables) -> None:
+        super().restore(tables)
+        spans = spans_in(tables, self._spec.keys)
+        self._open = {span.key: span for span in spans}
+        if spans:
+            ends, numbers = (tables["windows"][name].to_list() for name in _WAKES)
+            self._ends = sorted(zip(ends, numbers, spans, strict=True), key=itemgetter(0, 1))
+            self._made = max(numbers)
 
     def _advance(self, rows: pl.DataFrame | None, before: int, passed: int) -> pl.DataFrame | None:
         closed: list[Span] = []
@@ -246,6 +279,15 @@ class _CountLogic(_OrderedLogic):
         self._size = size
         self._open: dict[Key, Span] = {}
 
+    def snapshot(self) -> Tables:
+        """Return the open windows, in the order in which they were opened."""
+        spans = list(self._open.values())
+        return super().snapshot() | span_table(self._place, self._spec.keys, spans)
+
+    def restore(self, tables: Tables) -> None:
+        super().restore(tables)
+        self._open = {span.key: span for span in spans_in(tables, self._spec.keys)}
+
     def _advance(self, rows: pl.DataFrame | None, before: int, passed: int) -> pl.DataFrame | None:
         made: list[pl.DataFrame] = []
         full = [] if rows is None else self._add(rows)
@@ -300,6 +342,15 @@ class _SlidingLogic(_OrderedLogic):
         self._history: pl.DataFrame | None = None
         """The rows, in order, that windows to come may need."""
 
+    def snapshot(self) -> Tables:
+        """Return the rows that windows to come may need as ``history``, in order."""
+        kept = {} if self._history is None else {"history": self._history}
+        return super().snapshot() | kept
+
+    def restore(self, tables: Tables) -> None:
+        super().restore(tables)
+        self._history = tables.get("history")
+
     @property
     def held_rows(self) -> int:
         """Rows that wait for the watermark, or that windows to come may need."""
@@ -322,7 +373,7 @@ class _SlidingLogic(_OrderedLogic):
         """Return a row for each (key, time) of the rows after the first `known`."""
         keys, time, schema = self._spec.keys, self._time, self._place.schema
         assert time is not None
-        order, windows = _windows(codes_of(seen, keys)[0], self._times(seen), self._size)
+        order, windows = windows_of(codes_of(seen, keys)[0], self._times(seen), self._size)
         windows = windows.filter(pl.col("place") >= known)
         values = concatenated(list(self._folded(seen.drop(HIDDEN)[order], windows)))
         found, times = seen[windows["place"]], windows["time"]
@@ -339,46 +390,10 @@ class _SlidingLogic(_OrderedLogic):
 
     def _folded(self, ordered: pl.DataFrame, windows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Yield the aggregates of windows over rows sorted by key, so many at once as fit."""
-        for begin, end in _chunks((windows["to"] - windows["from"]).to_list()):
+        for begin, end in chunks_of((windows["to"] - windows["from"]).to_list(), _EXPLODED):
             part = windows[begin:end].with_columns(pl.int_range(pl.len()).alias("slot"))
             rows = part.select("slot", pl.int_ranges("from", "to").alias("row")).explode("row")
-            aggregation = Aggregation(self._spec.aggregates, None)
+            aggregation = Aggregation(self._spec.aggregates, None, self._place.operator)
             slots = aggregation.new_slots(part.height)
             aggregation.add(rows["slot"].to_arrow(), ordered[rows["row"]])
             yield aggregation.result(slots)
-
-
-def _windows(codes: pa.Array, times: pl.Series, size: int) -> tuple[pl.Series, pl.DataFrame]:
-    """Return the order that sorts rows by key, and a window for each distinct (key, time).
-
-    A window is (code, time, place, from, to): its newest rows begin at `place` before the sort,
-    all its rows are at from..to after it. Times do not fall.
-    """
-    frame = pl.DataFrame([pl.Series("code", codes), times.alias("time")])
-    frame = frame.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias("place"))
-    frame = frame.sort("code", maintain_order=True)
-    runs = (
-        frame.group_by("code", "time", maintain_order=True)
-        .agg(pl.col("place").first(), pl.len().cast(pl.Int64).alias("rows"))
-        .with_columns(
-            pl.col("rows").cum_sum().alias("to"),
-            (pl.col("time") - size).alias("before"),
-        )
-        .with_columns((pl.col("to") - pl.col("rows")).min().over("code").alias("begin"))
-    )
-    passed = runs.select("code", "time", pl.col("to").alias("from"))
-    found = runs.drop("rows").join_asof(
-        passed, left_on="before", right_on="time", by="code", check_sortedness=False
-    )
-    return frame["place"], found.with_columns(pl.coalesce("from", "begin").alias("from"))
-
-
-def _chunks(sizes: Sequence[int]) -> Iterable[tuple[int, int]]:
-    """Yield ranges of windows that hold about `_EXPLODED` rows together."""
-    begin = held = 0
-    for place, size in enumerate(sizes):
-        if held and held + size > _EXPLODED:
-            yield begin, place
-            begin, held = place, 0
-        held += size
-    yield begin, len(sizes)

@@ -7,11 +7,12 @@ the stream ends, every timer that is set goes off once; what `Fired` sets then s
 
 from __future__ import annotations
 
+import functools
 import heapq
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import accumulate, chain
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -22,17 +23,16 @@ from ..event import Event
 from ..graph import Place
 from ..keyed import Fired, State, Timer
 from ..rows import events_of, frame_of
+from ..snapshot import Tables, part_of, with_parts
+from ..values import Encoding
 from .calls import EVENTS, Gathered
 from .dead import dead_rows, lines_of
-from .ordered import GROUP, OrderedBuffer
+from .ordered import GROUP, OrderedBuffer, with_group
+from .processstate import Alarm, ByKey, Key, alarms, keys_of, times, values
 
 __all__ = ["Parameter", "Process"]
 
-Key = tuple[Any, ...]
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _MISSING: Final = object()
-_NAN: Final = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ class Parameter:
     name: str
     kind: Literal["state", "timer"]
     fresh: Callable[[], Any] = lambda: None
+    held: Any = Any
+    """The type of a state's values, by which a snapshot writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,14 @@ class Process:
         kinds = sorted({parameter.kind for parameter in self.parameters})
         return f"per row by {', '.join(self.keys)}" + (f" with {', '.join(kinds)}" if kinds else "")
 
+    def encoding(self, state: Parameter, operator: str) -> Encoding:
+        """Return how the values of a state are written in a snapshot."""
+        call = self.call
+        while isinstance(call, functools.partial):
+            call = call.func
+        owner = f"operator {operator!r}, state {state.name!r}"
+        return Encoding(owner, state.held, getattr(call, "__module__", None))
+
     def build(self, place: Place) -> Logic:
         return _ProcessLogic(self, place)
 
@@ -75,22 +85,23 @@ _Call: TypeAlias = tuple[int, int, Key, Event | Fired, int, int]
 """One call: its time, key group and key, the row or what fired, and the hidden columns."""
 
 
+_Wakeup: TypeAlias = tuple[int, int, tuple[Any, ...], str, Key, int]
+
+
 class _Values(NamedTuple):
     """A state parameter: the object that every call is handed, and each key's value."""
 
     state: State[Any]
-    by_key: dict[Key, Any]
+    by_key: ByKey[Any]
     fresh: Callable[[], Any]
+    name: str
 
 
 class _Alarms(NamedTuple):
-    """A timer parameter: the object that every call is handed, and when it goes off for each key.
-
-    Times are kept in µs and as they are handed out, in UTC.
-    """
+    """A timer parameter: the object that every call is handed, and each key's alarm."""
 
     timer: Timer
-    by_key: dict[Key, tuple[int, datetime]]
+    by_key: ByKey[Alarm]
     name: str
 
 
@@ -124,17 +135,21 @@ class _ProcessLogic(Logic):
         self._values: list[_Values] = []
         self._alarms: dict[str, _Alarms] = {}
         self._injected: dict[str, Any] = {}
+        keys = {name: place.inputs[0].dtype(name) for name in spec.keys}
         for one in spec.parameters:
             if one.kind == "state":
                 self._injected[one.name] = state = State[Any](None)
-                self._values.append(_Values(state, {}, one.fresh))
+                by_key = ByKey(keys, values(spec.encoding(one, place.operator)))
+                self._values.append(_Values(state, by_key, one.fresh, one.name))
             else:
                 self._injected[one.name] = timer = Timer()
-                self._alarms[one.name] = _Alarms(timer, {}, one.name)
+                self._alarms[one.name] = _Alarms(timer, ByKey(keys, alarms()), one.name)
         if spec.settings is not None:
             self._injected[spec.settings] = place.settings
-        self._touched: dict[Key, int] = {}
-        self._wakeups: list[tuple[int, int, Any, str, Key, int]] = []
+        of_events = all(schema.event_time is not None for schema in place.inputs)
+        self._touched = ByKey(keys, times(of_events))
+        """When each key had its last row, the one that was longest ago first."""
+        self._wakeups: list[_Wakeup] = []
 
     # What comes in
 
@@ -163,7 +178,7 @@ class _ProcessLogic(Logic):
             return None
         output = Output()
         self._run([], now + 1, output)
-        return output
+        return output if output.batches or output.dead else None
 
     # In order
 
@@ -214,7 +229,7 @@ class _ProcessLogic(Logic):
         return zip(
             times,
             rows[GROUP].to_list(),
-            _keys(rows, self._spec.keys),
+            keys_of(rows, self._spec.keys),
             events_of(rows.drop(*HIDDEN, GROUP), self._spec.inputs[port]),
             times if self._timed and time is not None else watermarks,
             rows[ORIGIN].to_list(),
@@ -229,13 +244,13 @@ class _ProcessLogic(Logic):
         # A longer tuple is greater: one at `position` itself is not before it.
         while wakeups and wakeups[0] < position:
             when, group, _, name, key, micros = heapq.heappop(wakeups)
-            alarms = self._alarms[name].by_key
-            at = alarms.get(key)
-            if at is None or at[0] != micros:
+            by_key = self._alarms[name].by_key
+            alarm = by_key.of.get(key)
+            if alarm is None or alarm.micros != micros:
                 continue  # it was moved or cleared
-            del alarms[key]
+            by_key.pop(key)
             watermark = when if self._interleaved else self._watermark
-            call = (when, group, key, Fired(at[1], name), watermark, NO_ORIGIN)
+            call = (when, group, key, Fired(alarm.at, name), watermark, NO_ORIGIN)
             self._take(call, gathered, made, due >= END)
 
     # One call
@@ -249,13 +264,13 @@ class _ProcessLogic(Logic):
         if spec.ttl is not None and (self._interleaved or not isinstance(call[3], Fired)):
             self._touch(key, call[0], spec.ttl)
         # The same objects serve every call: what a function keeps of them means nothing later.
-        for state, by_key, fresh in self._values:
-            value = by_key.get(key, _MISSING)
+        for state, by_key, fresh, _ in self._values:
+            value = by_key.of.get(key, _MISSING)
             state.value_ = fresh() if value is _MISSING else value
             state.changed = False
-        for timer, alarms, _ in self._alarms.values():
-            at = alarms.get(key)
-            timer.at = None if at is None else at[1]
+        for timer, set_to, _ in self._alarms.values():
+            at = set_to.of.get(key)
+            timer.at = None if at is None else at.at
             timer.changed = False
         try:
             result = spec.call(call[3], **self._injected)
@@ -267,9 +282,9 @@ class _ProcessLogic(Logic):
             gathered.fail(len(made), error)
             made.append(call)
             return
-        for state, by_key, _ in self._values:
+        for state, by_key, _, _ in self._values:
             if state.changed:
-                by_key[key] = state.value_
+                by_key.put(key, state.value_)
         for alarm in self._alarms.values():
             if alarm.timer.changed and not (silent and alarm.timer.at):
                 self._set(call, alarm)
@@ -284,50 +299,81 @@ class _ProcessLogic(Logic):
                 raise ValueError(f"{name} went off, and is set to no later time: {timer.at}")
 
     def _touch(self, key: Key, time: int, ttl: int) -> None:
-        touched = self._touched.pop(key, None)
+        touched = self._touched.pop(key)
         if touched is not None and time - touched > ttl:
             self._drop(key)
-        self._touched[key] = time
+        self._touched.put(key, time)
 
     def _drop(self, key: Key) -> None:
         for one in self._values:
-            one.by_key.pop(key, None)
+            one.by_key.pop(key)
 
     def _set(self, call: _Call, alarm: _Alarms) -> None:
         time, group, key = call[:3]
-        at = alarm.timer.at
-        if at is None:
-            alarm.by_key.pop(key, None)
+        if alarm.timer.at is None:
+            alarm.by_key.pop(key)
             return
-        micros = (at - _EPOCH) // _MICROSECOND
-        alarm.by_key[key] = micros, _EPOCH + timedelta(microseconds=micros)
-        when = max(micros, time) if self._interleaved else micros
-        order = tuple(_sortable(part) for part in key)
-        heapq.heappush(self._wakeups, (when, group, order, alarm.name, key, micros))
+        at = Alarm.when(alarm.timer.at)
+        alarm.by_key.put(key, at)
+        when = max(at.micros, time) if self._interleaved else at.micros
+        heapq.heappush(self._wakeups, _wakeup(when, group, alarm.name, key, at.micros))
 
     def _forget(self, watermark: int) -> None:
         ttl = self._spec.ttl
         if ttl is None:
             return
-        while self._touched:
-            key, touched = next(iter(self._touched.items()))
+        of = self._touched.of
+        while of:
+            key, touched = next(iter(of.items()))
             if touched + ttl >= watermark:
                 break
-            del self._touched[key]
+            self._touched.pop(key)
             self._drop(key)
+
+    # What is remembered
+
+    def snapshot(self) -> Tables:
+        """Return a table ``state.NAME`` or ``timer.NAME`` for each parameter, and what waits.
+
+        Raises `HeadwaterError` if a value is not what its state is declared to hold.
+        """
+        inputs = {"inputs": pl.DataFrame({"watermark": self._watermarks}, {"watermark": pl.Int64})}
+        if self._spec.ttl is not None:
+            inputs["touched"] = self._touched.snapshot()
+        buffers = {f"input{port}": buffer.snapshot() for port, buffer in enumerate(self._buffers)}
+        return inputs | with_parts(
+            state={one.name: one.by_key.snapshot() for one in self._values},
+            timer={one.name: one.by_key.snapshot() for one in self._alarms.values()},
+            **buffers,
+        )
+
+    def restore(self, tables: Tables) -> None:
+        self._watermarks = tables["inputs"]["watermark"].to_list()
+        self._watermark = min(self._watermarks)
+        for port, buffer in enumerate(self._buffers):
+            buffer.restore(part_of(tables, f"input{port}"))
+        if self._spec.ttl is not None:
+            self._touched.restore(tables["touched"])
+        for one in self._values:
+            one.by_key.restore(tables[f"state.{one.name}"])
+        for alarm in self._alarms.values():
+            table = tables[f"timer.{alarm.name}"]
+            alarm.by_key.restore(table)
+            groups = with_group(table, self._spec.keys)[GROUP]
+            # What goes off is later than all calls so far, so that it goes off when it says.
+            self._wakeups.extend(
+                _wakeup(at.micros, group, alarm.name, key, at.micros)
+                for (key, at), group in zip(alarm.by_key.of.items(), groups, strict=True)
+            )
+        heapq.heapify(self._wakeups)
 
 
 _HIDDEN_SCHEMA: Final = {WATERMARK: pl.Int64, ORIGIN: pl.Int64}
 
 
-def _keys(rows: pl.DataFrame, names: tuple[str, ...]) -> list[Key]:
-    """Return each row's key; a NaN is one object, so that equal keys are equal."""
-    if not names:
-        return [()] * rows.height
-    keys = rows.select(names).rows()
-    if any(rows.schema[name].is_float() for name in names):
-        return [tuple(_NAN if part != part else part for part in key) for key in keys]
-    return keys
+def _wakeup(when: int, group: int, name: str, key: Key, micros: int) -> _Wakeup:
+    """Return what stands in order: of the same time and group, by key, then by timer."""
+    return when, group, tuple(_sortable(part) for part in key), name, key, micros
 
 
 def _sortable(part: Any) -> tuple[Any, ...]:

@@ -19,13 +19,17 @@ from ..decompose import Buffered, Incremental
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema
+from ..snapshot import Tables, part_of, scalars, scalars_in, with_parts
 from .aggregation import RunningAggregation
 from .ordered import GROUP, OrderedBuffer, microseconds_of
-from .slots import Key, codes_of
+from .rowfolds import SLOT
+from .slots import Key, codes_of, key_columns
 from .spans import segments, spans_of
-from .window import checked_keys
+from .windowed import checked_keys, instants
 
 __all__ = ["Running", "running_schema"]
+
+_LAST = "_hw_last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class _RunningLogic(Logic):
         "_expiry",
         "_keys",
         "_lasts",
-        "_names",
+        "_schema",
         "_slots",
         "_time",
         "_ttl",
@@ -98,12 +102,12 @@ class _RunningLogic(Logic):
 
     def __init__(self, spec: Running, place: Place) -> None:
         self._keys = spec.keys
-        self._names = place.schema.names
+        self._schema = place.schema
         self._ttl = spec.ttl
         self._time = place.inputs[0].event_time
         self._buffer = OrderedBuffer(self._time, spec.keys)
         incremental = [a for a in spec.aggregates if isinstance(a, Incremental)]
-        self._aggregation = RunningAggregation(incremental)
+        self._aggregation = RunningAggregation(incremental, place.operator)
         self._slots: dict[Key, int] = {}
         self._lasts: dict[Key, int] = {}
         """The time of each key's last row, if keys are forgotten."""
@@ -134,6 +138,32 @@ class _RunningLogic(Logic):
         output.batches.append(Batch(made, self._watermark))
         return output
 
+    def snapshot(self) -> Tables:
+        """Return the keys that have state as ``keys``; with `ttl`, the time of their last row."""
+        tables = scalars(watermark=self._watermark)
+        if self._slots:
+            columns = key_columns(self._schema, self._keys, list(self._slots))
+            if self._ttl is not None:
+                columns.append(instants(_LAST, [self._lasts[key] for key in self._slots]))
+            columns.append(pl.Series(SLOT, list(self._slots.values())))
+            tables["keys"] = pl.DataFrame(columns)
+        parts = with_parts(buffer=self._buffer.snapshot(), aggregates=self._aggregation.snapshot())
+        return tables | parts
+
+    def restore(self, tables: Tables) -> None:
+        self._watermark = scalars_in(tables)["watermark"]
+        self._buffer.restore(part_of(tables, "buffer"))
+        self._aggregation.restore(part_of(tables, "aggregates"))
+        if "keys" not in tables:
+            return
+        rows = tables["keys"]
+        _, keys = codes_of(rows, self._keys)
+        self._slots = dict(zip(keys, rows[SLOT].to_list(), strict=True))
+        if self._ttl is not None:
+            self._lasts = dict(zip(keys, rows[_LAST].to_physical().to_list(), strict=True))
+            self._expiry = [(self._lasts[key], slot, key) for key, slot in self._slots.items()]
+            heapq.heapify(self._expiry)
+
     def _run(self, rows: pl.DataFrame) -> pl.DataFrame:
         codes, keys = codes_of(rows, self._keys)
         gone: list[int] = []
@@ -148,7 +178,7 @@ class _RunningLogic(Logic):
             hidden = rows.select(microseconds_of(self._time).alias(WATERMARK), ORIGIN)
         visible = rows.drop(*HIDDEN, GROUP)
         columns = [*visible.iter_columns(), *found.iter_columns()]
-        return pl.DataFrame(columns).select(self._names).hstack(hidden)
+        return pl.DataFrame(columns).select(self._schema.names).hstack(hidden)
 
     def _slot(self, key: Key) -> int:
         slot = self._slots.get(key)

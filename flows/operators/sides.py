@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from ..batch import END, ORIGIN, START, WATERMARK, Batch, DeadRow, Output, visible
+from ..snapshot import Tables, part_of, scalars, scalars_in, with_parts
 from .ordered import GROUP, OrderedBuffer, microseconds_of
 
 __all__ = ["LEFT", "RIGHT", "TwoSided", "behind", "late_rows"]
@@ -76,6 +77,24 @@ class TwoSided:
         """Return an input's rows with an event time before `watermark`, in order."""
         rows = self._buffers[port].release(watermark)
         return None if rows is None else rows.drop(GROUP, _SEQUENCE, strict=False)
+
+    def snapshot(self) -> Tables:
+        """Return the rows that wait, as ``left.rows`` and ``right.rows``, and both watermarks."""
+        left, right = self._buffers
+        reached = scalars(
+            left_watermark=self._watermarks[LEFT],
+            right_watermark=self._watermarks[RIGHT],
+            sequence=self._sequence,
+        )
+        return with_parts(left=left.snapshot(), right=right.snapshot()) | reached
+
+    def restore(self, tables: Tables) -> None:
+        """Take back what `snapshot` gave."""
+        found = scalars_in(tables)
+        self._watermarks = [found["left_watermark"], found["right_watermark"]]
+        self._sequence = found["sequence"]
+        for buffer, part in zip(self._buffers, ("left", "right"), strict=True):
+            buffer.restore(part_of(tables, part))
 
     def _numbered(self, rows: pl.DataFrame) -> pl.DataFrame:
         if not self._versions:

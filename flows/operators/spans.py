@@ -8,9 +8,14 @@ from dataclasses import dataclass
 import polars as pl
 import pyarrow as pa
 
-from .slots import Key, codes_of
+from ..graph import Place
+from ..snapshot import Tables
+from .rowfolds import SLOT
+from .slots import Key, codes_of, key_columns
 
-__all__ = ["Span", "segments", "spans_of"]
+__all__ = ["Span", "segments", "span_table", "spans_in", "spans_of"]
+
+_FIRST, _LAST, _ROWS = "_hw_first", "_hw_last", "_hw_rows"
 
 
 @dataclass(slots=True)
@@ -64,3 +69,32 @@ def spans_of(parts: pl.DataFrame) -> tuple[pa.Array, Iterator[tuple[int, int, in
     )
     both = zip(pairs, found.iter_rows(), strict=True)
     return numbers, ((code, part, *bounds) for (code, part), bounds in both)
+
+
+def span_table(
+    place: Place, keys: Sequence[str], spans: Sequence[Span], beside: pl.DataFrame | None = None
+) -> Tables:
+    """Return spans, if there are any, as the table ``windows``, with the columns of `beside`."""
+    if not spans:
+        return {}
+    schema = place.inputs[0]
+    # What stands for the times of a stream without event time is beyond those of a calendar.
+    times = pl.Int64() if schema.event_time is None else pl.Datetime("us", "UTC")
+    columns = [
+        *key_columns(schema, keys, [span.key for span in spans]),
+        pl.Series(_FIRST, [span.first for span in spans], dtype=pl.Int64).cast(times),
+        pl.Series(_LAST, [span.last for span in spans], dtype=pl.Int64).cast(times),
+        pl.Series(_ROWS, [span.rows for span in spans], dtype=pl.Int64),
+        pl.Series(SLOT, [span.slot for span in spans], dtype=pl.Int64),
+    ]
+    return {"windows": pl.DataFrame([*columns, *(() if beside is None else beside.iter_columns())])}
+
+
+def spans_in(tables: Tables, keys: Sequence[str]) -> list[Span]:
+    """Return what `span_table` was given."""
+    if "windows" not in tables:
+        return []
+    table = tables["windows"]
+    columns = [table[name].to_physical().to_list() for name in (SLOT, _FIRST, _LAST, _ROWS)]
+    found = zip(codes_of(table, keys)[1], *columns, strict=True)
+    return [Span(key, *values) for key, *values in found]

@@ -10,6 +10,7 @@ import polars as pl
 from ..batch import END, START, WATERMARK, Batch, Logic, Output
 from ..graph import Place
 from ..schema import Schema
+from ..snapshot import Tables, scalars, scalars_in
 
 __all__ = ["Stamped", "stamped_schema"]
 
@@ -66,3 +67,9 @@ class _StampedLogic(Logic):
             return None
         self._watermark = now
         return Output([Batch(None, now)])
+
+    def snapshot(self) -> Tables:
+        return scalars(watermark=self._watermark)
+
+    def restore(self, tables: Tables) -> None:
+        self._watermark = scalars_in(tables)["watermark"]

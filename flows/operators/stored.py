@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from ..snapshot import Tables
 from .ordered import microseconds_of
 
 __all__ = ["TIME", "Stored"]
@@ -70,3 +71,12 @@ class Stored:
             return None
         alone = gone.filter(~pl.col(_MATCHED))
         return alone if alone.height else None
+
+    def snapshot(self) -> Tables:
+        """Return the table ``rows``, if there are any."""
+        return {"rows": self.rows} if self.rows.height else {}
+
+    def restore(self, tables: Tables) -> None:
+        """Take back what `snapshot` gave."""
+        if "rows" in tables:
+            self.rows = tables["rows"].rechunk()

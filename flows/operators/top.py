@@ -20,6 +20,7 @@ from ..clock import Clock
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema
+from ..snapshot import Tables, part_of, scalars, scalars_in, with_parts
 from ..windows import HoppingWindow
 from .ordered import GROUP, OrderedBuffer, microseconds_of, with_group
 from .slots import codes_of
@@ -147,6 +148,22 @@ class _WindowTop(Logic):
         passed = delayed(now, self._spec.lateness)
         return Output([Batch(self._close(passed), passed)])
 
+    def snapshot(self) -> Tables:
+        tables = scalars(watermark=self._watermark, kept=self._kept, first_end=self._first_end)
+        if self._pending:
+            tables["rows"] = pl.concat(self._pending)
+        return tables
+
+    def restore(self, tables: Tables) -> None:
+        found = scalars_in(tables)
+        self._watermark, self._kept = found["watermark"], found["kept"]
+        self._first_end = found["first_end"]
+        if "rows" in tables:
+            rows = tables["rows"]
+            # Two frames, since one alone is taken to be ranked as a whole.
+            self._pending = [rows.clear(), rows]
+            self.held_rows = rows.height
+
     def _add(self, rows: pl.DataFrame) -> pl.DataFrame | None:
         if self._clock is None:
             assert self._place.schema.event_time is not None
@@ -249,6 +266,17 @@ class _RunningTop(Logic):
         made = None if rows is None else self._take(rows)
         output.batches.append(Batch(made, self._watermark))
         return output
+
+    def snapshot(self) -> Tables:
+        tables = scalars(watermark=self._watermark) | with_parts(buffer=self._buffer.snapshot())
+        if self._table is not None:
+            tables["rows"] = self._table
+        return tables
+
+    def restore(self, tables: Tables) -> None:
+        self._watermark = scalars_in(tables)["watermark"]
+        self._buffer.restore(part_of(tables, "buffer"))
+        self._table = tables.get("rows")
 
     def _take(self, rows: pl.DataFrame) -> pl.DataFrame | None:
         if self._time is not None:

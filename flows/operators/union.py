@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ..batch import Batch, Logic, Output
 from ..graph import Place
 from ..merge import Merge
+from ..snapshot import Tables
 
 __all__ = ["Union"]
 
@@ -33,3 +34,9 @@ class _UnionLogic(Logic):
 
     def receive(self, port: int, batch: Batch) -> Output:
         return Output([self._merge.receive(port, batch)])
+
+    def snapshot(self) -> Tables:
+        return self._merge.snapshot()
+
+    def restore(self, tables: Tables) -> None:
+        self._merge.restore(tables)

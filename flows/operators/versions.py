@@ -12,6 +12,7 @@ from typing import Final, Literal
 import polars as pl
 
 from ..batch import DELETED, END, START, concatenated
+from ..snapshot import Tables, scalars, scalars_in
 from .ordered import microseconds_of
 
 __all__ = ["Strategy", "Versions"]
@@ -119,3 +120,18 @@ class Versions:
         self._settled = self._rows.height
         self._fresh = 0
         self._moved = time
+
+    def snapshot(self) -> Tables:
+        """Return the table ``rows``, if there are any, and when to forget some of them."""
+        tables = scalars(fresh=self._fresh, settled=self._settled, moved=self._moved)
+        if self._rows.height:
+            tables["rows"] = self._rows
+        return tables
+
+    def restore(self, tables: Tables) -> None:
+        """Take back what `snapshot` gave."""
+        found = scalars_in(tables)
+        self._fresh, self._settled = found["fresh"], found["settled"]
+        self._moved = found["moved"]
+        if "rows" in tables:
+            self._rows = tables["rows"].rechunk()

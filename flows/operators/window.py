@@ -8,13 +8,16 @@ As updates, every batch gives a row for each window that it changed: how often a
 its way depends on how rows were cut into batches, the last row of each window does not.
 
 There are two ways: `window_table` where a kernel has every aggregate and key, `window_slots` for
-all others. Their rows and their order are the same, but for floats of hopping windows: the first
-adds up the sums of panes, the second row by row.
+all others, and for windows whose length and step have so small a common divisor that panes would
+be as many as rows. Their rows and their order are the same, but for floats of hopping windows: the
+first adds up the sums of panes, the second row by row.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 from ..batch import Logic
 from ..decompose import Buffered, Incremental
@@ -50,6 +53,9 @@ __all__ = [
     "window_schema",
 ]
 
+_MOST_PANES: Final = 1000
+"""In a step: an open pane has some memory of its own, however few its rows are."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowAggregate:
@@ -69,9 +75,17 @@ class WindowAggregate:
 
     def build(self, place: Place) -> Logic:
         """Make the state machine."""
+        window = self.window
         columns = table_columns(self.aggregates, self.keys, place.inputs[0])
-        if columns is not None:
+        if columns is not None and _panes(window) <= _MOST_PANES:
             return WindowsByTable(self, columns, place)
-        if isinstance(self.window, WholeWindow):
+        if isinstance(window, WholeWindow):
             return WholeSlots(self, place)
-        return HoppingSlots(self, self.window, place)
+        return HoppingSlots(self, window, place)
+
+
+def _panes(window: HoppingWindow | WholeWindow) -> int:
+    """Into how many panes a kernel cuts the time from one window's begin to the next."""
+    if isinstance(window, WholeWindow):
+        return 1
+    return window.every // math.gcd(window.size, window.every)

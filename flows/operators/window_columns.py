@@ -50,31 +50,35 @@ class Finish:
 
     def __init__(self, aggregates: Sequence[Incremental]) -> None:
         finish, parts = parts_of(aggregates)
-        casts = {
-            name: pl.col(name).cast(part.dtype_out, wrap_numerical=True)
-            for name, part in zip(part_names(len(parts)), parts, strict=True)
-        }
+        casts = dict(zip(part_names(len(parts)), (part.dtype_out for part in parts), strict=True))
         self._names = [expr.meta.output_name() for expr in finish]
-        direct = [_direct(expr, casts) for expr in finish]
-        self._direct = [expr for expr in direct if expr is not None]
-        self._casts = list(casts.values())
+        direct = [_direct(expr) for expr in finish]
+        self._direct = [
+            (name, part, casts[part])
+            for name, part in zip(self._names, direct, strict=True)
+            if part is not None
+        ]
+        self._casts = [
+            pl.col(name).cast(dtype, wrap_numerical=True) for name, dtype in casts.items()
+        ]
         self._finish = None if len(self._direct) == len(finish) else RowWise(finish)
 
-    def over(self, rows: pl.DataFrame) -> Sequence[pl.Expr | pl.Series]:
-        """Return what polars is to select of rows, in the order of the aggregates."""
+    def over(self, rows: pl.DataFrame) -> list[pl.Series]:
+        """Return the aggregates of rows, in their order."""
         if self._finish is None:
-            return self._direct
+            return [
+                rows.get_column(part).cast(dtype, wrap_numerical=True).alias(name)
+                for name, part, dtype in self._direct
+            ]
         columns = self._finish.columns(rows.with_columns(self._casts))
         made = {column.name: column for column in columns}
         return [made[name] for name in self._names]
 
 
-def _direct(finish: pl.Expr, casts: dict[str, pl.Expr]) -> pl.Expr | None:
+def _direct(finish: pl.Expr) -> str | None:
     """The part that a finish hands on as it is; None for one that does more."""
     bare = finish.meta.undo_aliases()
-    if not bare.meta.is_column():
-        return None
-    return casts[bare.meta.output_name()].alias(finish.meta.output_name())
+    return bare.meta.output_name() if bare.meta.is_column() else None
 
 
 def table_columns(

@@ -11,6 +11,7 @@ from ..batch import START, Batch, Logic, Output
 from ..errors import SchemaError
 from ..graph import Place
 from ..schema import Schema
+from ..snapshot import Tables, part_of, scalars, scalars_in, with_parts
 from .interval import paired_schema
 from .joined import DUE, How, due_order, layout_of, no_rows
 from .sides import LEFT, RIGHT, TwoSided
@@ -105,6 +106,19 @@ class WindowLogic(Logic):
             self._right.drop_before(open_from)
         output.batches.append(Batch(rows, watermark))
         return output
+
+    def snapshot(self) -> Tables:
+        return scalars(closed=self._closed) | with_parts(
+            waiting=self._sides.snapshot(),
+            left=self._left.snapshot(),
+            right=self._right.snapshot(),
+        )
+
+    def restore(self, tables: Tables) -> None:
+        self._closed = scalars_in(tables)["closed"]
+        self._sides.restore(part_of(tables, "waiting"))
+        self._left.restore(part_of(tables, "left"))
+        self._right.restore(part_of(tables, "right"))
 
     def _last_closed(self, watermark: int) -> int:
         return (watermark - self._spec.size - self._spec.offset) // self._spec.every

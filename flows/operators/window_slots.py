@@ -14,16 +14,20 @@ import polars as pl
 from ..batch import DELETED, END, START, WATERMARK, Batch, Logic, Output, hide
 from ..clock import Clock
 from ..graph import Place
+from ..snapshot import Tables, part_of, scalars, scalars_in, with_parts
 from ..windows import HoppingWindow
 from .aggregation import Aggregation
 from .ordered import microseconds_of
-from .slots import Key, slots_of
-from .windowed import BEGIN, assigned, by_hash, delayed, window_rows
+from .rowfolds import SLOT
+from .slots import Key, codes_of, key_columns, slots_of
+from .windowed import BEGIN, assigned, by_hash, delayed, instants, window_rows
 
 if TYPE_CHECKING:
     from .window import WindowAggregate
 
 __all__ = ["HoppingSlots", "WholeSlots"]
+
+_NEWEST = "_hw_newest"
 
 
 class HoppingSlots(Logic):
@@ -48,7 +52,7 @@ class HoppingSlots(Logic):
         self._place = place
         self._time = place.inputs[0].event_time
         self._clock: Clock | None = place.clock if window.time == "processing" else None
-        self._aggregation = Aggregation(spec.aggregates, self._time)
+        self._aggregation = Aggregation(spec.aggregates, self._time, place.operator)
         self._slots: dict[Key, int] = {}
         """Slot of (*keys, begin)."""
         self._ends: list[int] = []
@@ -84,6 +88,29 @@ class HoppingSlots(Logic):
             return None
         self._watermark = now
         return Output([Batch(self._close(), delayed(now, self._spec.lateness))])
+
+    def snapshot(self) -> Tables:
+        """Return the open windows as ``windows``, in the order in which they were opened."""
+        tables = scalars(watermark=self._watermark)
+        windows = [window for opened in self._open.values() for window in opened]
+        if windows:
+            columns = key_columns(self._place.inputs[0], self._spec.keys, windows)
+            columns.append(instants(BEGIN, [window[-1] for window in windows]))
+            columns.append(pl.Series(SLOT, [self._slots[window] for window in windows]))
+            tables["windows"] = pl.DataFrame(columns)
+        return tables | with_parts(aggregates=self._aggregation.snapshot())
+
+    def restore(self, tables: Tables) -> None:
+        self._watermark = scalars_in(tables)["watermark"]
+        self._aggregation.restore(part_of(tables, "aggregates"))
+        if "windows" not in tables:
+            return
+        rows = tables["windows"]
+        _, windows = codes_of(rows, [*self._spec.keys, BEGIN])
+        self._slots = dict(zip(windows, rows[SLOT].to_list(), strict=True))
+        for window in windows:
+            self._open.setdefault(window[-1] + self._window.size, []).append(window)
+        self._ends = sorted(self._open)
 
     def _add(self, rows: pl.DataFrame) -> tuple[list[Key], pl.DataFrame | None]:
         """Fold rows into their windows; return these, and the rows late for all of theirs."""
@@ -146,7 +173,7 @@ class WholeSlots(Logic):
         self._spec = spec
         self._place = place
         self._time = place.inputs[0].event_time
-        self._aggregation = Aggregation(spec.aggregates, self._time)
+        self._aggregation = Aggregation(spec.aggregates, self._time, place.operator)
         self._slots: dict[Key, int] = {}
         self._times: dict[int, int] = {}
         """The newest event time of each slot."""
@@ -173,6 +200,29 @@ class WholeSlots(Logic):
             self._slots.clear()
             self._times.clear()
         return Output([Batch(rows, END if self._watermark >= END else START)])
+
+    def snapshot(self) -> Tables:
+        """Return the keys as ``keys``, in the order in which they came."""
+        tables = scalars(watermark=self._watermark)
+        if self._slots:
+            slots = pl.Series(SLOT, list(self._slots.values()))
+            columns = key_columns(self._place.inputs[0], self._spec.keys, list(self._slots))
+            if self._time is not None:
+                columns.append(instants(_NEWEST, [self._times[slot] for slot in slots]))
+            tables["keys"] = pl.DataFrame([*columns, slots])
+        return tables | with_parts(aggregates=self._aggregation.snapshot())
+
+    def restore(self, tables: Tables) -> None:
+        self._watermark = scalars_in(tables)["watermark"]
+        self._aggregation.restore(part_of(tables, "aggregates"))
+        if "keys" not in tables:
+            return
+        rows = tables["keys"]
+        slots = rows[SLOT].to_list()
+        self._slots = dict(zip(codes_of(rows, self._spec.keys)[1], slots, strict=True))
+        if self._time is not None:
+            newest = rows[_NEWEST].to_physical().to_list()
+            self._times = dict(zip(slots, newest, strict=True))
 
     def _add(self, rows: pl.DataFrame) -> list[Key]:
         slots, keys = slots_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -10,6 +10,8 @@ from ...ext import WindowPart, WindowTable
 from ..batch import DELETED, END, NO_ORIGIN, ORIGIN, START, WATERMARK, Batch, Logic, Output
 from ..clock import Clock
 from ..graph import Place
+from ..snapshot import Tables, scalars, scalars_in
+from ..values import StateError
 from ..windows import WholeWindow
 from .aggregation import part_names
 from .rowwise import RowWise
@@ -23,13 +25,15 @@ __all__ = ["WindowsByTable"]
 
 _END = "_hw_end"
 _NEWEST = "_hw_newest"
+_MOST_KEPT: Final = 1 << 18
+"""Values of a constant column that are kept for the next rows."""
 
 
 class WindowsByTable(Logic):
     """Tumbling, hopping and whole windows; `columns` are those of the aggregates of `spec`."""
 
     __slots__ = (
-        "_clock", "_columns", "_given", "_hidden", "_inputs", "_lateness", "_names", "_newest",
+        "_clock", "_columns", "_inputs", "_keys", "_lateness", "_names", "_newest", "_origins",
         "_place", "_spec", "_table", "_time", "_watermark", "_whole",
     )  # fmt: skip
 
@@ -50,8 +54,9 @@ class WindowsByTable(Logic):
         self._names = [*keys, _END, *part_names(len(columns.parts))]
         if self._newest:
             self._names.append(_NEWEST)
-        self._given = [*self._bounds(keys), *self._times()]
-        self._hidden = self._positions()
+        dtypes = [place.schema.dtype(key) for key in spec.keys]
+        self._keys = list(zip(keys, spec.keys, dtypes, strict=True))
+        self._origins = _constant(ORIGIN, NO_ORIGIN, 0)
 
     @property
     def live(self) -> int:
@@ -79,6 +84,45 @@ class WindowsByTable(Logic):
         self._watermark = now
         return Output([self._closed(before)])
 
+    def snapshot(self) -> Tables:
+        """Return what is held of each key and stretch of time as ``entries``.
+
+        A row has the begin of the stretch, unless there is one window, the keys, how many rows
+        there were, and what is held of the columns that aggregates read; `ext/windowentries.py`
+        says of each what it is.
+        """
+        table = self._table
+        state = scalars(watermark=self._watermark, passed=table.passed, sequence=table.sequence)
+        if table.live:
+            state["entries"] = self._shown(pl.DataFrame(table.entries()))
+        return state
+
+    def restore(self, tables: Tables) -> None:
+        single = scalars_in(tables)
+        self._watermark = single["watermark"]
+        entries = pl.DataFrame(self._table.entries())
+        if "entries" in tables:
+            found, shown = tables["entries"], self._shown(entries)
+            if shown.schema != found.schema:
+                raise StateError(f"{self._place.operator}: {found.schema} are no entries of it")
+            plain = dict(zip(found.columns, entries.columns, strict=True))
+            entries = found.rechunk().rename(plain).cast(entries.schema)
+        self._table.take_back(entries, passed=single["passed"], sequence=single["sequence"])
+
+    def _shown(self, entries: pl.DataFrame) -> pl.DataFrame:
+        """Entries with the begin as a time and the keys' own names, which others make way for."""
+        first, keys = 0 if self._whole else 1, self._spec.keys
+        plain = entries.columns[first : first + len(keys)]
+        names = dict(zip(plain, keys, strict=True))
+        taken = set(keys)
+        for name in entries.columns:
+            shown = name
+            while name not in plain and shown in taken:
+                shown += "_"
+            taken.add(names.setdefault(name, shown))
+        begins = [column.cast(WINDOW_TIME) for column in entries.get_columns()[:first]]
+        return entries.with_columns(begins).rename(names)
+
     def _opened(self) -> WindowTable:
         window, columns = self._spec.window, self._columns
         updates = self._spec.emit == "updates"
@@ -99,34 +143,6 @@ class WindowsByTable(Logic):
             watermark=WATERMARK,
             updates=updates,
         )
-
-    def _bounds(self, keys: list[str]) -> list[pl.Expr]:
-        """Make the keys and, unless there is one window, start and end."""
-        schema = self._place.schema
-        made = [
-            pl.col(name).cast(schema.dtype(key)).alias(key)
-            for name, key in zip(keys, self._spec.keys, strict=True)
-        ]
-        window = self._spec.window
-        if not isinstance(window, WholeWindow):
-            made.append((pl.col(_END) - window.size).cast(WINDOW_TIME).alias("start"))
-            made.append(pl.col(_END).cast(WINDOW_TIME).alias("end"))
-        return made
-
-    def _times(self) -> list[pl.Expr]:
-        """Make the event time, if there is one."""
-        time = self._place.schema.event_time
-        if time is None:
-            return []
-        micros = pl.col(_NEWEST) if self._whole else pl.col(_END) - 1
-        return [micros.cast(self._place.schema.dtype(time)).alias(time)]
-
-    def _positions(self) -> list[pl.Expr]:
-        """Make the hidden columns of rows that are not updates."""
-        mark = pl.lit(START, pl.Int64) if self._whole else pl.col(_END) - 1
-        if self._newest:
-            mark = pl.col(_NEWEST)
-        return [mark.alias(WATERMARK), pl.lit(NO_ORIGIN, pl.Int64).alias(ORIGIN)]
 
     def _read(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the columns that the table reads, among others."""
@@ -155,11 +171,47 @@ class WindowsByTable(Logic):
     def _rows(self, found: pl.DataFrame, before: int) -> pl.DataFrame:
         """Return the rows of windows as others see them; as updates they stand at `before`."""
         found.columns = self._names
-        hidden = self._hidden
+        newest = self._newest_of(found)
+        columns = [found.get_column(name).cast(t).alias(key) for name, key, t in self._keys]
+        columns += self._bounds(found)
+        time = self._place.schema.event_time
+        if time is not None:
+            columns.append(newest.cast(self._place.schema.dtype(time)).alias(time))
+        columns += self._columns.finish.over(found)
         if self._spec.emit == "updates":
-            mark = pl.lit(START if self._whole else before, pl.Int64).alias(WATERMARK)
-            hidden = [pl.lit(False).alias(DELETED), mark, hidden[-1]]
-        rows = found.select(*self._given, *self._columns.finish.over(found), *hidden)
+            columns.append(_constant(DELETED, False, found.height))
+            newest = _constant(WATERMARK, START if self._whole else before, found.height)
+        rows = pl.DataFrame([*columns, newest.alias(WATERMARK), self._no_origins(found.height)])
         if self._newest and self._time is not None:
             rows = rows.sort(self._time, maintain_order=True)
         return rows
+
+    def _newest_of(self, found: pl.DataFrame) -> pl.Series:
+        """The event time of the rows of windows; START if they have none."""
+        if self._newest:
+            return found.get_column(_NEWEST)
+        if self._whole:
+            return _constant(WATERMARK, START, found.height)
+        return found.get_column(_END) - 1
+
+    def _bounds(self, found: pl.DataFrame) -> list[pl.Series]:
+        """Start and end, unless there is one window."""
+        window = self._spec.window
+        if isinstance(window, WholeWindow):
+            return []
+        ends = found.get_column(_END)
+        return [
+            (ends - window.size).cast(WINDOW_TIME).alias("start"),
+            ends.cast(WINDOW_TIME).alias("end"),
+        ]
+
+    def _no_origins(self, height: int) -> pl.Series:
+        if height > _MOST_KEPT:
+            return _constant(ORIGIN, NO_ORIGIN, height)
+        if height > self._origins.len():
+            self._origins = _constant(ORIGIN, NO_ORIGIN, min(2 * height, _MOST_KEPT))
+        return self._origins[:height]
+
+
+def _constant(name: str, value: bool | int, height: int) -> pl.Series:
+    return pl.Series(name, [value]).new_from_index(0, height)

@@ -16,7 +16,7 @@ from ...ext import row_hashes
 from ..batch import END, START, concatenated
 from ..decompose import Buffered, Incremental
 from ..errors import SchemaError
-from ..schema import Schema
+from ..schema import Schema, can_be_key
 from ..windows import HoppingWindow, WholeWindow
 from .slots import Key, key_columns
 
@@ -110,7 +110,7 @@ def checked_keys(schema: Schema, keys: Sequence[str]) -> None:
             f"({', '.join(schema.key)}); use emit='close' before, or .changes()"
         )
     for key in keys:
-        if schema.dtype(key).is_nested():
+        if not can_be_key(schema.dtype(key)):
             raise SchemaError(f"the key '{key}' is {schema.dtype(key)}; a key is a plain value")
         if list(keys).count(key) > 1:
             raise SchemaError(f"the key '{key}' is given twice; name it once")
