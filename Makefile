@@ -10,7 +10,7 @@ NS     := build/ns/headwater
 LINKED := __init__.py py.typed connectors edge ext flows
 CHECKED := $(NS) $(sort $(dir $(wildcard tests/*.py examples/*.py benchmarks/*.py)))
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench crash docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/ext $(STAMPS)/data
@@ -24,6 +24,9 @@ check: $(STAMPS)/ext $(STAMPS)/ns
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --quiet --check .
 	@$(PY) -m mypy --no-error-summary $(CHECKED)
+
+crash: $(STAMPS)/ext $(STAMPS)/data
+	@$(PY) -m benchmarks.crash
 
 bench: $(STAMPS)/ext $(STAMPS)/peers
 	@HEADWATER_REQUIRE_EXT=1 $(PY) benchmarks/run.py

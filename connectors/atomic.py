@@ -16,14 +16,16 @@ __all__ = ["AtomicFile"]
 class AtomicFile:
     """Writes ``.NAME.partial`` beside the file it is to become, and renames it on `close`.
 
-    A partial file that a crashed run left is replaced. Raises `ConnectorError` if the folder does
-    not exist or cannot be written, or if another sink or run is writing the same file.
+    A partial file that a crashed run left is replaced; or, of its bytes, the first `kept` stay, and
+    what is written follows them. Raises `ConnectorError` if the folder does not exist or cannot be
+    written, if another sink or run is writing the same file, or if there are fewer bytes to keep.
     """
 
-    __slots__ = ("_partial", "_path", "file")
+    __slots__ = ("_kept", "_partial", "_path", "file")
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kept: int = 0) -> None:
         self._path = path
+        self._kept = kept
         self._partial = path.with_name(f".{path.name}.partial")
         if path.is_dir():
             raise ConnectorError(f"{path}: is a folder; give the name of a file")
@@ -35,11 +37,12 @@ class AtomicFile:
         path = self._path
         try:
             while True:
-                file = os.fdopen(os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o666), "wb")
+                create = 0 if self._kept else os.O_CREAT
+                file = os.fdopen(os.open(self._partial, os.O_RDWR | create, 0o666), "wb")
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if _is_at(self._partial, file):  # and not renamed since it was opened
-                        file.truncate(0)
+                        self._cut(file)
                         return file
                 except BlockingIOError as error:
                     file.close()
@@ -48,11 +51,37 @@ class AtomicFile:
                     ) from error
                 file.close()
         except FileNotFoundError as error:
+            if self._kept:
+                raise self._gone() from error
             raise ConnectorError(
                 f"{path}: the folder {str(path.parent)!r} does not exist; create it first"
             ) from error
         except OSError as error:
             raise ConnectorError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _cut(self, file: BinaryIO) -> None:
+        if os.fstat(file.fileno()).st_size < self._kept:
+            file.close()
+            raise self._gone()
+        file.truncate(self._kept)
+        file.seek(self._kept)
+
+    def _gone(self) -> ConnectorError:
+        return ConnectorError(
+            f"{self._path}: what the run has written of it, {self._partial.name}, is gone or cut "
+            f"off; bring it back, or begin anew with another --state folder"
+        )
+
+    def position(self) -> int:
+        """Make durable what was written, and return how many bytes it is. Raises `OSError`."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return self.file.tell()
+
+    def leave(self) -> None:
+        """Let go of the partial file as it is, for a run that goes on with it."""
+        with suppress(OSError):
+            self.file.close()
 
     def close(self) -> None:
         """Make the file durable and visible; does nothing if closed. Raises `OSError`."""

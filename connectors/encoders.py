@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import BinaryIO, cast
+from typing import BinaryIO, ClassVar, cast
 
 import polars as pl
 import pyarrow as pa
@@ -45,9 +45,16 @@ class Encoder(ABC):
 class Encoding(ABC):
     """Describes how rows are written."""
 
+    appends: ClassVar[bool] = True
+    """Whether a stream that was cut between two writes can be gone on with."""
+
     @abstractmethod
     def start(self, schema: Schema, out: BinaryIO) -> Encoder:
         """Begin a stream; raises `ConnectorError` for columns that it has no form for."""
+
+    def resume(self, schema: Schema, out: BinaryIO) -> Encoder:
+        """Go on with a stream of which `out` holds the beginning, if it `appends`."""
+        return self.start(schema, out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,9 @@ class CsvEncoding(Encoding):
         if self.header:
             encoder.begin()
         return encoder
+
+    def resume(self, schema: Schema, out: BinaryIO) -> Encoder:
+        return _CsvEncoder(self, schema, out)
 
 
 class _CsvEncoder(Encoder):
@@ -181,6 +191,8 @@ class _TextEncoder(Encoder):
 class ParquetEncoding(Encoding):
     """Apache Parquet, in row groups of 65,536 rows, compressed with Zstandard."""
 
+    appends: ClassVar[bool] = False
+
     def start(self, schema: Schema, out: BinaryIO) -> Encoder:
         arrow = schema.arrow()
         writer = pyarrow.parquet.ParquetWriter(out, arrow, compression="zstd")
@@ -190,6 +202,8 @@ class ParquetEncoding(Encoding):
 @dataclass(frozen=True, slots=True)
 class IpcEncoding(Encoding):
     """The Arrow IPC file format, in batches of 65,536 rows."""
+
+    appends: ClassVar[bool] = False
 
     def start(self, schema: Schema, out: BinaryIO) -> Encoder:
         arrow = schema.arrow()

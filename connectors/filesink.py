@@ -21,6 +21,7 @@ from .encoders import (
     JsonLinesEncoding,
     ParquetEncoding,
 )
+from .spool import Complete, is_complete, spooled
 
 __all__ = ["FileSink", "TableSink", "encoding_of"]
 
@@ -48,21 +49,36 @@ def encoding_of(path: str) -> Encoding:
 class FileSink(Sink):
     """Writes one file; a path that ends with ``.gz`` is compressed."""
 
+    resumes: ClassVar[bool] = True
+
     path: str
     encoding: Encoding
 
     def open(self, context: SinkContext) -> Writer:
         return _FileWriter(self.path, self.encoding, context)
 
+    def resume(self, context: SinkContext, position: bytes | None) -> Writer:
+        if not self.encoding.appends or self.path.endswith(".gz"):
+            return spooled(self.path, position, lambda: self.open(context))
+        if position is None:
+            return self.open(context)
+        kept = int(position)
+        if is_complete(Path(self.path), kept):
+            return Complete(position)
+        return _FileWriter(self.path, self.encoding, context, kept)
+
 
 class _FileWriter(Writer):
-    def __init__(self, path: str, encoding: Encoding, context: SinkContext) -> None:
+    """Goes on after `kept` bytes of what a run before it wrote."""
+
+    def __init__(self, path: str, encoding: Encoding, context: SinkContext, kept: int = 0) -> None:
         self._path = path
-        self._file = AtomicFile(Path(path))
+        self._file = AtomicFile(Path(path), kept)
         self._packer = _Packer(self._file.file) if path.endswith(".gz") else None
         out = self._file.file if self._packer is None else cast(BinaryIO, self._packer)
         try:
-            self._encoder = encoding.start(context.schema, out)
+            begin = encoding.resume if kept else encoding.start
+            self._encoder = begin(context.schema, out)
         except ConnectorError as error:
             self._file.abort()
             raise ConnectorError(f"{path}: {error}") from error
@@ -73,6 +89,17 @@ class _FileWriter(Writer):
             self._encoder.write(rows)
         except OSError as error:
             raise self._failed(error) from error
+
+    def position(self) -> bytes | None:
+        try:
+            return b"%d" % self._file.position()
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def suspend(self) -> None:
+        if not self._done:
+            self._done = True
+            self._file.leave()
 
     def close(self) -> None:
         if self._done:
@@ -129,6 +156,7 @@ class TableSink(Sink):
     """
 
     upsert: ClassVar[bool] = True
+    resumes: ClassVar[bool] = True
 
     path: str
     encoding: Encoding
@@ -137,6 +165,9 @@ class TableSink(Sink):
         writer = _FileWriter(self.path, self.encoding, context)
         key = context.schema.key
         return writer if key is None else _TableWriter(writer, list(key))
+
+    def resume(self, context: SinkContext, position: bytes | None) -> Writer:
+        return spooled(self.path, position, lambda: self.open(context))
 
 
 class _TableWriter(Writer):

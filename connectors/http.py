@@ -5,11 +5,13 @@
 `events` takes a POST of a JSON object, a JSON array of objects, or JSON Lines, also compressed
 (``Content-Encoding: gzip``), and answers in JSON:
 
-- 202 ``{"accepted": 2, "dead": 1}`` once the rows wait in the queue: a row that waits when the
-  process dies is lost, so a sender that must not lose rows keeps them until they show up;
+- 202 ``{"accepted": 2, "dead": 1}`` once the rows are kept, in a run with ``--state``: they
+  survive the death of the process, and with ``--sync always`` that of the machine. In another run
+  once they wait in the queue, where they are lost with the process;
 - 400 if nothing in the body is JSON, or the compression is damaged; nothing is kept;
 - 411 without ``Content-Length``; 413 for a body above the bound, before or after decompression;
-- 503 with ``Retry-After`` when the queue has no room for the body; nothing is kept.
+- 503 with ``Retry-After`` when the queue has no room for the body, or the flow stops; send it
+  again.
 
 ``GET {path}/health`` answers 200 with the number of rows that wait. It has no authentication:
 listen on 127.0.0.1, or put a proxy in front.
@@ -51,7 +53,7 @@ class _Events(Source[Any]):
         return [f"http://{self.host}:{self.port}{self.path}"]
 
     def open(self, partition: str, context: SourceContext) -> Reader:
-        inbox = Inbox(context.boundary, self.queue, context.wake)
+        inbox = Inbox(context.boundary, self.queue, context.wake, context.acknowledged)
         server = serve(
             inbox, self.host, self.port, self.path, self.max_body, stoppable=self.stoppable
         )

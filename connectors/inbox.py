@@ -14,7 +14,7 @@ from ..flows.event import Event
 from .formats import chunk_of
 from .pending import Pending
 
-__all__ = ["Full", "Inbox", "InboxReader", "NotJson", "Taken", "pieces"]
+__all__ = ["Full", "Inbox", "InboxReader", "NotJson", "NotKept", "Taken", "pieces"]
 
 
 class NotJson(Exception):
@@ -23,6 +23,10 @@ class NotJson(Exception):
 
 class Full(Exception):
     """The queue has no room for a body."""
+
+
+class NotKept(Exception):
+    """The queue was closed before a body was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,18 @@ class Taken:
 class Inbox:
     """A queue of checked rows, bounded by rows; safe between threads."""
 
-    def __init__(self, boundary: Boundary, bound: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, boundary: Boundary, bound: int, wake: Callable[[], None], acknowledged: bool = False
+    ) -> None:
+        """With `acknowledged`, a body is taken once `keep` says that all of it is kept."""
         self._boundary = boundary
+        self._acknowledged = acknowledged
         self._bound = bound
         self._wake = wake
         self._lock = threading.Lock()
+        self._kept_more = threading.Condition(self._lock)
+        self._kept = 0
+        self._closed = False
         self._chunks: deque[Chunk] = deque()
         self._waiting = 0
         self._number = 1
@@ -54,7 +65,8 @@ class Inbox:
     def put(self, body: bytes) -> Taken:
         """Check a body and queue all of it or nothing; raises `NotJson` and `Full`.
 
-        A body with more rows than the bound fits when the queue is empty.
+        A body with more rows than the bound fits when the queue is empty. Raises `NotKept` if it
+        was to be acknowledged, and the queue was closed before.
         """
         lines = pieces(body)
         if not lines:
@@ -71,7 +83,28 @@ class Inbox:
             self._number += len(lines)
             self._waiting += len(lines)
         self._wake()
+        if self._acknowledged:
+            self._wait_for(numbers[-1])
         return Taken(len(checked.rows), len(checked.bad))
+
+    def _wait_for(self, number: int) -> None:
+        with self._kept_more:
+            self._kept_more.wait_for(lambda: self._kept >= number or self._closed)
+            if self._kept < number:
+                raise NotKept
+
+    def keep(self, number: int) -> None:
+        """Know that all rows up to `number` are kept."""
+        with self._kept_more:
+            self._kept = max(number, self._kept)
+            self._kept_more.notify_all()
+
+    def close(self) -> None:
+        """Take nothing more; what is not kept by now will not be."""
+        self.end()
+        with self._kept_more:
+            self._closed = True
+            self._kept_more.notify_all()
 
     def end(self) -> None:
         """Take nothing more."""
@@ -110,6 +143,9 @@ class InboxReader(Reader):
             self._pending.put(chunk)
         return self._pending.take(limit)
 
+    def acknowledge(self, offset: int) -> None:
+        self._inbox.keep(offset)
+
     def stop(self) -> None:
         self._inbox.end()
 
@@ -117,7 +153,7 @@ class InboxReader(Reader):
         if not self._closed:
             self._closed = True
             self._pending = Pending()
-            self._inbox.end()
+            self._inbox.close()
             self._stop()
 
     def describe(self, offset: int) -> str:

@@ -15,7 +15,7 @@ from socket import SHUT_WR, socket
 from typing import Any
 
 from ..flows.errors import ConnectorError
-from .inbox import Full, Inbox, NotJson
+from .inbox import Full, Inbox, NotJson, NotKept
 
 __all__ = ["Running", "serve"]
 
@@ -130,6 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
         except NotJson:
             reason = "the body is no JSON object, JSON array or JSON Lines"
             self._answer(HTTPStatus.BAD_REQUEST, {"error": reason})
+        except NotKept:
+            reason = "the flow stopped before the rows were kept; send the body again later"
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": reason})
         except Full:
             reason = "the queue has no room now; send the body again later"
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, {"error": reason})

@@ -39,6 +39,7 @@ _CODES: Final = (
     "second signal."
 )
 _WRITE: Final = "Write"
+_RECOVER: Final = "Recover"
 
 app = typer.Typer(
     name="headwater",
@@ -51,7 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(journals, rich_help_panel="Recover")
+app.add_typer(journals, rich_help_panel=_RECOVER)
 
 FlowArgument = Annotated[
     str,
@@ -105,6 +106,21 @@ def run(
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if there was a dead letter.")
     ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the run here, so that it survives a crash."),
+    ] = None,
+    sync: Annotated[
+        Literal["always", "interval", "never"],
+        typer.Option(help="With --state: when what was read is made durable."),
+    ] = "interval",
+    image_every: Annotated[
+        float, typer.Option(min=0.0, metavar="SECONDS", help="With --state: time between images.")
+    ] = 10.0,
+    reset: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPERATOR", help="With --state: forget the state of an operator."),
+    ] = None,
     show_traceback: TracebackOption = False,
 ) -> None:
     """Run a flow on this machine until its input ends.
@@ -119,7 +135,10 @@ def run(
     loaded, graph = _loaded(flow, show_traceback=show_traceback)
     with _failing_with(USAGE, show_traceback=show_traceback):
         values = settings_of(loaded.settings, settings or ())
-    choices = Choices(workers, seed, batch_rows, report, dead, live)
+    choices = Choices(
+        workers, seed, batch_rows, report, dead, live,
+        state, sync, round(image_every * 1e6), tuple(reset or ()),
+    )  # fmt: skip
     with _failing_with(FAILED, f"{graph.flow}: failed: ", show_traceback=show_traceback):
         try:
             outcome = run_graph(graph, flow, values, choices, _say)
@@ -127,6 +146,30 @@ def run(
             _fail(ABORTED, [f"{graph.flow}: aborted; the sinks have nothing of this run"])
     if strict and outcome.progress.dead:
         raise typer.Exit(DEAD)
+
+
+@app.command(rich_help_panel=_RECOVER, epilog=_CODES)
+def state(
+    flow: FlowArgument,
+    operator: Annotated[
+        str | None, typer.Argument(metavar="[OPERATOR]", show_default=False)
+    ] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY...]", help="The values of its key.", show_default=False),
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--state", metavar="FOLDER", help="Where the run is kept.")
+    ] = Path(),
+    show_traceback: TracebackOption = False,
+) -> None:
+    """Print what an operator of a durable run remembers, as of its newest image."""
+    from .states import state_lines
+
+    _, graph = _loaded(flow, show_traceback=show_traceback)
+    with _failing_with(FAILED, show_traceback=show_traceback):
+        for line in state_lines(folder, graph, operator, key or ()):
+            typer.echo(line)
 
 
 @app.command(rich_help_panel=_WRITE, epilog=_CODES)

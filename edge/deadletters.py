@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -45,11 +46,35 @@ class DeadLetters:
             self._file.write(lines)
             self._file.flush()
         except OSError as error:
-            raise ConnectorError(
-                f"{self.path}: dead letters cannot be written: {error.strerror}; "
-                f"name another file with --dead"
-            ) from error
+            raise self._failed(error) from error
         self.count += letters.height
+
+    def position(self) -> bytes:
+        """Make durable what was written, and return where the file ends."""
+        try:
+            if self._file is not None:
+                os.fsync(self._file.fileno())
+            return b"%d" % self.path.stat().st_size
+        except FileNotFoundError:
+            return b"0"
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def rewind(self, position: bytes | None) -> None:
+        """Cut off what was written after a position."""
+        if position is None or not self.path.exists():
+            return
+        try:
+            if self.path.stat().st_size > int(position):
+                os.truncate(self.path, int(position))
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> ConnectorError:
+        return ConnectorError(
+            f"{self.path}: dead letters cannot be written: {error.strerror}; "
+            f"name another file with --dead"
+        )
 
     def close(self) -> None:
         """Close the file, if there is one."""

@@ -190,6 +190,8 @@ def _line(record: Record) -> str:
     if step.ranges:
         ranges = (f"{r.channel}:{r.first}-{r.last}" for r in step.ranges)
         parts.append(f"inputs {' '.join(ranges)}")
+    if step.ended:
+        parts.append(f"ended {' '.join(map(str, step.ended))}")
     if step.watermark != NO_WATERMARK:
         parts.append(f"watermark {step.watermark}")
     if step.continues:

@@ -16,9 +16,12 @@ from typing import Any, Final
 from rich.console import Console
 
 from ..connectors.terminal import terminal
+from ..flows.engine.log import RunLog
 from ..flows.engine.runner import BATCH_ROWS, Executor, Options, Progress, Runner
-from ..flows.errors import HeadwaterError
+from ..flows.engine.signatures import flow_hash
+from ..flows.errors import HeadwaterError, RecoveryError
 from ..flows.graph import Graph, SinkSpec
+from ..flows.journal.records import SyncPolicy
 from .clock import SystemClock
 from .deadletters import DeadLetters
 from .live import LineView, LiveView, View, duration
@@ -29,6 +32,8 @@ from .traces import shown, user_place
 __all__ = ["Choices", "Outcome", "run_graph"]
 
 Say = Callable[[str], None]
+_FULL: Final = 0.2
+"""Seconds between two looks at whether a full disk has room again."""
 _WATCH_EVERY: Final = 100_000
 """µs between two looks at where the run stands, at the least."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -44,6 +49,13 @@ class Choices:
     report: Path | None = None
     dead: Path | None = None
     live: bool = True
+    state: Path | None = None
+    """The folder of a durable run."""
+    sync: SyncPolicy = "interval"
+    image_every: int = 10_000_000
+    """µs between two images of a durable run."""
+    reset: tuple[str, ...] = ()
+    """Operators that begin without the state that was kept for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,11 @@ def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say
     second raises KeyboardInterrupt. Raises what the run raises.
     """
     options = Options(
-        batch_rows=choices.batch_rows, seed=choices.seed, settings=settings, leaf=terminal()
+        batch_rows=choices.batch_rows,
+        seed=choices.seed,
+        settings=settings,
+        reset=frozenset(choices.reset),
+        leaf=terminal(),
     )
     letters = DeadLetters(choices.dead or Path(f"{_file_name(graph.flow)}.dead.jsonl"))
     clock = SystemClock()
@@ -71,7 +87,10 @@ def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say
     view = _view(graph, clock, choices, say)
     try:
         executor = _executor(reference, choices.workers, options)
-        runner = Runner(graph, clock, options, letters.bury, executor)
+        log = None if choices.state is None else _log(choices.state, graph, clock, choices, say)
+        runner = Runner(
+            graph, clock, options, letters.bury, executor, log=log, letters=letters, notice=say
+        )
         with _stopped_by_signals(runner, say) as stopped:
             progress = runner.run(view.watch, watch_every=_WATCH_EVERY)
     except SystemExit as error:
@@ -85,6 +104,23 @@ def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say
         measured = Measured(started, outcome.seconds, choices.workers)
         write_report(choices.report, report_of(graph, progress, measured))
     return outcome
+
+
+def _log(folder: Path, graph: Graph, clock: SystemClock, choices: Choices, say: Say) -> RunLog:
+    from ..connectors.journal import FileStorage, JournalSettings
+    from ..connectors.runlog import FolderLog
+
+    if choices.workers > 1:
+        raise RecoveryError("a run with --state has one worker: leave --workers out")
+    return FolderLog(
+        FileStorage(folder, create=True),
+        clock,
+        flow_hash(graph),
+        settings=JournalSettings(sync=choices.sync),
+        every=choices.image_every,
+        wait=lambda: time.sleep(_FULL),
+        notice=say,
+    )
 
 
 def _told(error: SystemExit) -> str:

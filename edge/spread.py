@@ -30,11 +30,12 @@ from ..ext import key_owners, split
 from ..flows.batch import KEY_GROUPS, Batch
 from ..flows.engine.runner import Options
 from ..flows.engine.shard import Counts, Delivery, Shard, Step, total
-from ..flows.errors import ConnectorError, HeadwaterError, RowError, WorkerError
+from ..flows.errors import ConnectorError, HeadwaterError, RecoveryError, RowError, WorkerError
 from ..flows.graph import Edge, Graph, Node, SinkSpec, SourceSpec
 from ..flows.merge import Merge
 from ..flows.operators.lookup import LookupJoin
 from ..flows.operators.window import WindowAggregate
+from ..flows.snapshot import Tables
 from ..flows.stages import partitions
 from ..flows.windows import WholeWindow
 from .collector import relax_collector
@@ -159,6 +160,16 @@ class Spread:
             shares = [counts[node] for counts in self._counts if node in counts]
             found[node] = total(shares)
         return found
+
+    @property
+    def ticks(self) -> bool:
+        return self._ticking or self._shard.ticks
+
+    def snapshot(self) -> Mapping[str, Tables]:
+        raise RecoveryError("a run with --state has one worker: leave --workers out")
+
+    def restore(self, tables: Mapping[str, Tables]) -> None:
+        raise RecoveryError("a run with --state has one worker: leave --workers out")
 
     @property
     def process_ids(self) -> list[int]:

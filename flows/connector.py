@@ -97,6 +97,8 @@ class SourceContext:
     """Call from any thread when a reader that answered `Signal.WAIT` has something again."""
     start: int | None = None
     """Read from the first offset above this one; None reads from the beginning."""
+    acknowledged: bool = False
+    """Whether `Reader.acknowledge` will say what is kept; else what was read counts as kept."""
 
 
 class Reader(ABC):
@@ -109,6 +111,12 @@ class Reader(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of files, sockets and threads."""
+
+    def acknowledge(self, offset: int) -> None:  # noqa: B027 - files need not know
+        """Know that everything up to `offset` is kept and will not be asked for again.
+
+        Called only where `SourceContext.acknowledged`, from the thread that reads.
+        """
 
     def stop(self) -> None:  # noqa: B027 - what can be read again has nothing to do here
         """Take nothing more in; what was taken in already can still be read.
@@ -166,9 +174,20 @@ class Writer(ABC):
     def flush(self) -> None:  # noqa: B027 - files have nothing to do here
         """Hand over what is held back, where the outside can take a part."""
 
+    def position(self) -> bytes | None:
+        """Where it stands, for `Sink.resume`; what was written so far is durable after it.
+
+        None for a writer whose sink does not resume.
+        """
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Complete what was written and make it visible."""
+
+    def suspend(self) -> None:
+        """Stop without completing, for `Sink.resume` to go on; only where the sink `resumes`."""
+        self.close()
 
     @abstractmethod
     def abort(self) -> None:
@@ -180,7 +199,17 @@ class Sink(ABC):
 
     upsert: ClassVar[bool] = False
     """Whether the sink takes upsert streams (rows that replace and delete earlier ones)."""
+    resumes: ClassVar[bool] = False
+    """Whether `resume` undoes what was written after a position, so that nothing comes twice."""
 
     @abstractmethod
     def open(self, context: SinkContext) -> Writer:
         """Open for writing; raises `ConnectorError`."""
+
+    def resume(self, context: SinkContext, position: bytes | None) -> Writer:
+        """Open for a run that may be killed and goes on; raises `ConnectorError`.
+
+        `position` is what an earlier writer gave, None for the first. What was written after it is
+        undone, as the rows come again; a sink that cannot undo (`resumes`) opens anew.
+        """
+        return self.open(context)

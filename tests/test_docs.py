@@ -50,7 +50,7 @@ CHAPTERS = (
     "running",
     "testing",
 )
-SHOWN = [ROOT / "README.md", DOCS / "comparison.md", DOCS / "journal.md"]
+SHOWN = [ROOT / "README.md", DOCS / "comparison.md", DOCS / "journal.md", DOCS / "recovery.md"]
 PAGES = sorted([*SHOWN, *DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 CONNECTORS = ("files", "http", "stdio", "synthetic", "terminal", "conformance")
 TRIED = ("python", "console", "json", "jsonl", "csv")

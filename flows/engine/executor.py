@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ..batch import Batch
 from ..graph import Edge, Graph
+from ..snapshot import Tables
 from .options import Options
 from .shard import Counts, Shard, Step
 
@@ -31,6 +33,19 @@ class Executor(Protocol):
         """Return what went through each node."""
         ...
 
+    @property
+    def ticks(self) -> bool:
+        """Whether an operator goes by processing time."""
+        ...
+
+    def snapshot(self) -> Mapping[str, Tables]:
+        """Return what the operators remember, by node, between two feeds."""
+        ...
+
+    def restore(self, tables: Mapping[str, Tables]) -> None:
+        """Give fresh operators back what `snapshot` returned."""
+        ...
+
     def close(self) -> None:
         """Let go of processes."""
         ...
@@ -54,6 +69,16 @@ class Local:
 
     def counts(self) -> dict[str, Counts]:
         return self._shard.counted()
+
+    @property
+    def ticks(self) -> bool:
+        return self._shard.ticks
+
+    def snapshot(self) -> Mapping[str, Tables]:
+        return self._shard.snapshot()
+
+    def restore(self, tables: Mapping[str, Tables]) -> None:
+        self._shard.restore(tables)
 
     def close(self) -> None:
         self._shard.close()

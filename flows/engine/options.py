@@ -20,5 +20,7 @@ class Options:
     """Rows of a batch at the most."""
     seed: int = 0
     settings: Any = None
+    reset: frozenset[str] = frozenset()
+    """Operators that begin without the state that was kept for them."""
     leaf: Sink | None = None
     """Where the rows of an operator go that nothing reads, such as a terminal."""

@@ -23,11 +23,17 @@ class SourceState:
     names: tuple[str, ...]
     readers: list[Reader]
     intake: Intake
+    first: int = 0
+    """The channel of its first partition; those of the others follow."""
     counts: Counts = field(default_factory=Counts)
     waiting: list[bool] = field(default_factory=list)
     ended: list[bool] = field(default_factory=list)
     silent_since: list[int] = field(default_factory=list)
     idle: list[bool] = field(default_factory=list)
+    items: list[int] = field(default_factory=list)
+    """Rows and dead letters read so far."""
+    offsets: list[int | None] = field(default_factory=list)
+    """Of the last of them."""
     pace: Pace | None = None
     """How much to read at a time; None for a source with an end, where only the rate counts."""
 

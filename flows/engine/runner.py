@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from dataclasses import asdict
+from enum import Enum
+from typing import Final
 
 import polars as pl
 
-from ..batch import DELETED, END, START, Batch, DeadRow, hide, partition_and_offset, visible
-from ..boundary import boundary_of
+from ..batch import END, START, Batch, DeadRow, visible
 from ..clock import Clock
-from ..connector import Chunk, Reader, Signal, Sink, SinkContext, Source, SourceContext, Writer
-from ..errors import FlowError, Problem
-from ..generated import GeneratedSource
-from ..graph import DEAD_LETTER, Edge, Graph, Node, SinkSpec, SourceSpec
+from ..connector import Chunk, Reader, Signal
+from ..graph import Edge, Graph
+from ..statecheck import check_snapshots
 from .executor import Executor, Local
-from .intake import Intake
+from .image import Image
+from .inputs import Inputs
+from .letters import dead_edges, letter_rows
+from .log import RunLog
+from .made import Made
 from .options import BATCH_ROWS, Options
-from .pace import Pace
+from .outputs import Letters, Outputs
 from .progress import Progress, SourceState
-from .shard import Step
+from .record import Record
+from .shard import Counts, Step, total
+from .signatures import flow_hash, kept_state, signatures_of
 
-__all__ = ["BATCH_ROWS", "Executor", "Options", "Progress", "Runner", "SourceState"]
+_GROUP: Final = 16
+"""Steps that are committed together at the most."""
 
-_MAX_WAIT: Final = 0.2
-"""Seconds after which a runner with nothing to read looks at the clock again."""
+__all__ = ["BATCH_ROWS", "Did", "Executor", "Options", "Progress", "Runner", "SourceState"]
+
+
+class Did(Enum):
+    """What a step of a runner did."""
+
+    SOMETHING = "something"
+    NOTHING = "nothing"
+    """There is nothing to read now; something may come."""
+    END = "end"
+    """Every source has ended, or the runner was stopped."""
 
 
 class Runner:
     """Runs one flow from its sources to its sinks, in one thread.
 
-    `bury` takes the dead letters that no operator of the flow reads.
+    `bury` takes the dead letters that no operator of the flow reads. With a `log` the run is
+    durable: it goes on where the log left it, and `letters` is what `bury` is of. `notice` is told
+    what a person should know.
     """
 
     def __init__(
@@ -42,27 +60,33 @@ class Runner:
         options: Options,
         bury: Callable[[pl.DataFrame], None],
         executor: Executor | None = None,
+        *,
+        log: RunLog | None = None,
+        letters: Letters | None = None,
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.graph = graph
         self._clock = clock
-        self._options = options
         self._bury = bury
+        self._options = options
         self._executor: Executor = executor or Local(graph, options)
-        self._woken = threading.Event()
+        self._inputs = Inputs(graph, clock, options)
+        self._outputs = Outputs(graph, clock, options)
+        self._log = log
+        self._grave = letters
+        self._notice = notice
+        self._numbers = {node.id: number for number, node in enumerate(graph.nodes)}
         self._stopping = False
         self._completed = False
-        self._sources: list[SourceState] = []
-        self._writers: dict[str, Writer] = {}
-        self._written: dict[str, int] = {}
-        self._columns: dict[str, list[str]] = {}
-        self._dead_edges = {
-            graph.node(edge.node).operator: edge
-            for node in graph.nodes
-            for edge in node.inputs
-            if edge.output == "dead"
-        }
+        self._finished = False
+        """Whether every source had ended before this process began."""
+        self._now = 0
         self._dead = 0
-        self._turn = 0
+        self._dead_edges = dead_edges(graph)
+        self._made = Made()
+        self._uncommitted: deque[tuple[int, Made]] = deque()
+        self._before: Mapping[str, Counts] = {}
+        """What went through each operator before this process began."""
 
     # A run
 
@@ -71,28 +95,79 @@ class Runner:
     ) -> Progress:
         """Run until every source has ended or `stop` was called; then complete the sinks.
 
-        `watch` is called between steps, `watch_every` µs apart at least, with where the run
-        stands. If anything fails, sinks are aborted and the error is raised.
+        A durable run that is stopped does not complete them: it goes on another time. `watch` is
+        called between steps, `watch_every` µs apart at least, with where the run stands. If
+        anything fails, sinks are aborted and the error is raised.
         """
         try:
-            self._open()
+            self.begin()
             watched = self._clock.now()
-            while self._step():
+            while (done := self.step()) is not Did.END:
+                if done is Did.NOTHING:
+                    self._inputs.wait()
                 if watch is not None and (now := self._clock.now()) - watched >= watch_every:
                     watched = now
                     watch(self.progress())
-            self._finish()
-            self._completed = True
+            self.finish()
         except BaseException as error:
-            self._abort(error)
+            self._outputs.abort(error)
             raise
         finally:
-            with ExitStack() as stack:  # each is closed, whatever another raises
-                stack.callback(self._executor.close)
-                for source in self._sources:
-                    for reader in source.readers:
-                        stack.callback(reader.close)
+            self.close()
         return self.progress()
+
+    def begin(self) -> None:
+        """Open what is outside, and do again what the log says; what `run` does first."""
+        log = self._log
+        if log is not None:
+            check_snapshots(self.graph)
+        image = None if log is None else log.image
+        if image is not None:
+            self._executor.restore(kept_state(image, self.graph, self._options.reset))
+            self._now, self._dead = image.now, image.dead
+            self._before = {name: Counts(**found) for name, found in image.counts.items()}
+        for text in self._inputs.open(image, acknowledged=log is not None):
+            self._notice(text)
+        if self._grave is not None:
+            self._grave.rewind(None if image is None else image.letters)
+        self._outputs.open(image, durable=log is not None)
+        if log is not None:
+            if image is not None and image.finished:
+                self._notice("the run has ended before: only its sinks are completed")
+                self._finished = True
+                return
+            for record in log.records(self._inputs.schemas()):
+                self._again(record)
+            self._save(log, finished=False)
+        for source in self._inputs.sources:
+            if not source.names:
+                self._take(source, Batch(None, END))
+
+    def finish(self) -> None:
+        """End all streams, dead letters last, and complete the sinks; what `run` does last."""
+        log = self._log
+        for source in self._inputs.sources:
+            if not source.rewinds:
+                self._drain(source)
+        if log is not None and not self._inputs.ended:
+            self._save(log, finished=False)
+            self._outputs.suspend()
+            self._completed = True
+            return
+        if not self._finished:
+            self._end()
+            if log is not None:
+                self._save(log, finished=True)
+        self._outputs.close()
+        self._completed = True
+
+    def close(self) -> None:
+        """Let go of everything; what is not complete stays so."""
+        with ExitStack() as stack:  # each is closed, whatever another raises
+            if self._log is not None:
+                stack.callback(self._log.close)
+            stack.callback(self._executor.close)
+            self._inputs.close(stack)
 
     def stop(self) -> None:
         """Read no more; work off what was read, close what is open, and end. Any thread may.
@@ -110,147 +185,133 @@ class Runner:
     def progress(self) -> Progress:
         """Return where the run stands."""
         counts = dict(self._executor.counts())
-        shares: list[float] = []
-        endless = False
-        for source in self._sources:
+        for name, before in self._before.items():
+            if name in counts:
+                counts[name] = total((before, counts[name]))
+        for source in self._inputs.sources:
             source.counts.held = source.intake.held_rows
             counts[source.node.id] = source.counts
-            for partition, reader in enumerate(source.readers):
-                share = 1.0 if source.ended[partition] else reader.progress()
-                endless = endless or share is None
-                shares.append(share or 0.0)
-        done = None if endless or not shares else sum(shares) / len(shares)
-        return Progress(counts, self._sources, dict(self._written), self._dead, done)
+        done = self._inputs.done()
+        written = dict(self._outputs.written)
+        return Progress(counts, self._inputs.sources, written, self._dead, done)
 
-    # Opening
+    def _end(self) -> None:
+        for source in self._inputs.sources:
+            for partition, ended in enumerate(source.ended):
+                if not ended:
+                    self._accept(source, partition, None)
+        self._deliver(self._executor.settle())
+        for edge in self._dead_edges.values():
+            self._deliver(self._executor.feed(edge, Batch(None, END)))
+            self._deliver(self._executor.settle())
+        self._commit()
+        self._put_out(self._made)
 
-    def _open(self) -> None:
-        first = 0
-        for node in self.graph.sources():
-            source = self._source(node)
-            assert isinstance(node.spec, SourceSpec)
-            names = tuple(source.partitions())
-            intake = Intake(
-                node.operator, node.schema.event_time, node.spec.disorder, len(names), first
-            )
-            pace = None
-            if not source.bounded:
-                pace = Pace(self._options.batch_rows, self.graph.max_latency)
-            state = SourceState(node, node.spec, names, [], intake, pace=pace)
-            state.rewinds = source.rewinds
-            self._sources.append(state)
-            for number, name in enumerate(names):
-                wake = self._waker(state, number)
-                context = SourceContext(
-                    node.spec.event,
-                    boundary_of(node.spec.event),
-                    self._clock,
-                    self._options.seed,
-                    wake,
-                )
-                state.waiting.append(False)
-                state.ended.append(False)
-                state.idle.append(False)
-                state.silent_since.append(self._clock.now())
-                state.readers.append(source.open(name, context))
-            first += len(names)
-        for node in self.graph.sinks():
-            self._sink(node)
-        for state in self._sources:
-            if not state.names:
-                self._take(state, Batch(None, END))
-
-    def _waker(self, state: SourceState, partition: int) -> Callable[[], None]:
-        def wake() -> None:
-            state.waiting[partition] = False
-            self._woken.set()
-
-        return wake
-
-    def _source(self, node: Node) -> Source[Any]:
-        spec = node.spec
-        assert isinstance(spec, SourceSpec)
-        injected = {} if spec.settings is None else {spec.settings: self._options.settings}
-        if spec.generates:
-            return GeneratedSource(lambda: spec.make(**injected))
-        source = spec.make(**injected)
-        if not isinstance(source, Source):
-            raise FlowError(
-                [Problem(node.operator, f"returned {type(source).__name__}, not a hw.Source")]
-            )
-        return source
-
-    def _sink(self, node: Node) -> None:
-        spec = node.spec
-        assert isinstance(spec, SinkSpec)
-        injected = {} if spec.settings is None else {spec.settings: self._options.settings}
-        sink = self._options.leaf if spec.make is None else spec.make(**injected)
-        if not isinstance(sink, Sink):
-            raise FlowError(
-                [Problem(node.operator, f"returned {type(sink).__name__}, not a hw.Sink")]
-            )
-        if node.schema.key is not None and not sink.upsert:
-            raise FlowError(
-                [
-                    Problem(
-                        node.operator,
-                        f"{type(sink).__name__} only appends, and its input replaces earlier "
-                        f"rows by ({', '.join(node.schema.key)}); use a sink for tables, or "
-                        f".changes() before it",
-                    )
-                ]
-            )
-        named = node.inputs[0].node if spec.make is None else node.operator
-        context = SinkContext(named, node.schema, self._clock, self._options.seed)
-        self._writers[node.id] = sink.open(context)
-        self._written[node.id] = 0
-        names = node.schema.names
-        self._columns[node.id] = [*names, DELETED] if node.schema.key is not None else [*names]
+    def _drain(self, source: SourceState) -> None:
+        """Work off what a source that cannot rewind has taken in, as it would be lost."""
+        for partition, reader in enumerate(source.readers):
+            if source.ended[partition] or type(reader).stop is Reader.stop:
+                continue
+            reader.stop()
+            while isinstance(chunk := reader.read(self._options.batch_rows), Chunk):
+                self._do(source, partition, chunk, self._clock.now(), ())
 
     # Steps
 
-    def _step(self) -> bool:
-        """Read and work off one chunk; return whether there is more to come."""
-        if self._stopping or all(all(source.ended) for source in self._sources):
-            return False
-        source = self._choose()
-        if source is None:
-            if not self._set_idle(self._tick()):
-                self._wait()
-            return True
-        partition = source.next()
-        assert partition is not None
-        # A wake that comes between the reader's look and its answer must not be lost.
-        source.waiting[partition] = True
-        limit = self._options.batch_rows if source.pace is None else source.pace.limit
-        chunk = source.readers[partition].read(limit)
-        now = self._tick()
-        if chunk is Signal.WAIT:
-            return True
-        source.waiting[partition] = False
-        if isinstance(chunk, Chunk):
-            source.silent_since[partition] = now
-            source.idle[partition] = False
-            self._accept(source, partition, chunk)
-        else:
-            source.ended[partition] = True
-            self._take(source, source.intake.end(partition))
-        if source.pace is not None and isinstance(chunk, Chunk):
-            source.pace.took(chunk.rows.height, self._clock.now() - now)
-        self._set_idle(now)
-        self._follow()
-        return True
-
-    def _tick(self) -> int:
-        """Tell the operators the processing time, and return it."""
+    def step(self) -> Did:
+        """Read and work off one chunk, without waiting for one."""
+        if self._finished or self._stopping or self._inputs.ended:
+            return Did.END
+        place = self._inputs.choose()
+        if place is None:
+            now = self._clock.now()
+            silent = tuple(self._inputs.silent(now))
+            self._do(None, 0, None, now, silent)
+            if silent:
+                return Did.SOMETHING
+            self._commit()
+            self._outputs.flush()
+            return Did.NOTHING
+        source, partition = place
+        chunk = self._inputs.read(source, partition)
         now = self._clock.now()
-        self._deliver(self._executor.tick(now))
-        return now
+        if chunk is Signal.WAIT:
+            self._do(None, 0, None, now, ())
+            return Did.SOMETHING
+        taken = chunk if isinstance(chunk, Chunk) else None
+        self._do(source, partition, taken, now, tuple(self._inputs.silent(now)))
+        if source.pace is not None and taken is not None:
+            source.pace.took(taken.rows.height, self._clock.now() - now)
+        return Did.SOMETHING
 
-    def _accept(self, source: SourceState, partition: int, chunk: Chunk) -> None:
-        source.counts.rows_in += chunk.rows.height + len(chunk.dead)
-        source.counts.dead += len(chunk.dead)
-        batch, dead = source.intake.receive(partition, chunk)
+    def _do(
+        self,
+        source: SourceState | None,
+        partition: int,
+        chunk: Chunk | None,
+        now: int,
+        idle: Sequence[int],
+    ) -> None:
+        """Work off what a partition gave (None: its end) at `now`, if there is a source."""
+        log = self._log
+        taken = None if source is None else self._inputs.taken(source, partition, chunk)
+        self._perform(source, partition, chunk, now, idle)
+        if log is None:
+            return
+        if taken is not None or idle or self._executor.ticks:
+            kept = chunk if source is not None and not source.rewinds else None
+            marks = self._made.marks(self._numbers)
+            log.append(Record(self._now, taken, tuple(idle), kept, marks))
+            if source is not None and (offset := source.offsets[partition]) is not None:
+                self._made.acknowledge = source.readers[partition], offset
+            self._uncommitted.append((log.following, self._made))
+            self._made = Made()
+        self._release()
+        if len(self._uncommitted) >= _GROUP:
+            self._commit()
+        if log.due(now):
+            self._save(log, finished=False)
+
+    def _again(self, record: Record) -> None:
+        """Do what a record says that was done."""
+        taken, chunk = record.taken, record.chunk
+        if taken is None:
+            self._perform(None, 0, None, record.now, record.idle)
+        else:
+            source, partition = self._inputs.of(taken.channel)
+            if chunk is None:
+                chunk = self._inputs.read_again(taken)
+            self._perform(source, partition, chunk, record.now, record.idle)
+        odd = self._made.unlike(record.outputs, self.graph, self._numbers)
+        if odd:
+            self._notice(
+                f"{', '.join(odd)}: gave other rows when a step was done again; what its functions "
+                f"return depends on more than their rows"
+            )
+        self._put_out(self._made)
+        self._made = Made()
+
+    def _perform(
+        self,
+        source: SourceState | None,
+        partition: int,
+        chunk: Chunk | None,
+        now: int,
+        idle: Iterable[int],
+    ) -> None:
+        self._now = now = max(now, self._now)
+        self._deliver(self._executor.tick(now))
+        if source is not None:
+            self._accept(source, partition, chunk, now)
+        for channel in idle:
+            self._take(*self._inputs.set_idle(channel))
+        for other, batch in self._inputs.follow():
+            self._take(other, batch)
+
+    def _accept(
+        self, source: SourceState, partition: int, chunk: Chunk | None, now: int = 0
+    ) -> None:
+        batch, dead = self._inputs.accept(source, partition, chunk, now)
         self._letters(dead)
         self._take(source, batch)
 
@@ -262,139 +323,79 @@ class Runner:
             counts.rows_out += batch.rows.height
         self._deliver(self._executor.feed(Edge(source.node.id), batch))
 
-    def _choose(self) -> SourceState | None:
-        """Return the source to read next: of those with event time, the one furthest behind.
-
-        Sources without event time take turns with them.
-        """
-        ready = [s for s in self._sources if s.next() is not None]
-        timed = [s for s in ready if s.intake.timed]
-        untimed = [s for s in ready if not s.intake.timed]
-        self._turn += 1
-        if untimed and (not timed or self._turn % 2):
-            return untimed[self._turn // 2 % len(untimed)]
-        return min(timed, key=_behind, default=None)
-
-    def _set_idle(self, now: int) -> bool:
-        """Set partitions aside that have been silent for too long; return whether any was."""
-        any_set = False
-        for source in self._sources:
-            limit = source.spec.idle
-            if limit is None:
-                continue
-            for p in range(len(source.readers)):
-                silent = source.waiting[p] and not source.ended[p] and not source.idle[p]
-                if silent and now - source.silent_since[p] >= limit:
-                    source.idle[p] = any_set = True
-                    self._take(source, source.intake.idle(p))
-        return any_set
-
-    def _follow(self) -> None:
-        """Let sources that are silent altogether go along with the others."""
-        timed = [s for s in self._sources if s.intake.timed]
-        silent = [s for s in timed if s.silent()]
-        if silent:
-            others = [s.intake.watermark for s in timed if not s.silent()]
-            lowest = min((w for w in others if w < END), default=START)
-            for source in silent:
-                if source.intake.watermark < lowest:
-                    self._take(source, source.intake.follow(lowest))
-
-    def _wait(self) -> None:
-        for writer in self._writers.values():
-            writer.flush()
-        self._woken.wait(_MAX_WAIT)
-        self._woken.clear()
-
     # Out
 
     def _deliver(self, step: Step) -> None:
         self._letters(step.dead)
         for delivery in step.deliveries:
             rows = delivery.batch.rows
-            if rows is not None:
-                self._write(delivery.node, rows)
-
-    def _write(self, sink: str, rows: pl.DataFrame) -> None:
-        self._writers[sink].write(rows[self._columns[sink]])
-        self._written[sink] += rows.height
+            if rows is None:
+                continue
+            if self._log is None:
+                self._outputs.write(delivery.node, rows)
+            else:
+                self._made.rows.append((delivery.node, rows))
 
     def _letters(self, dead: Sequence[DeadRow]) -> None:
         """Send dead letters to the operators that read them, and bury the rest."""
         if not dead:
             return
-        buried: list[DeadRow] = []
-        read: dict[Edge, list[DeadRow]] = {}
-        for row in dead:
-            edge = self._dead_edges.get(row.operator)
-            if edge is None:
-                buried.append(row)
-            else:
-                read.setdefault(edge, []).append(row)
         self._dead += len(dead)
+        describe = self._inputs.describe
+        buried = [row for row in dead if row.operator not in self._dead_edges]
         if buried:
-            self._bury(visible(self._letter_rows(buried)))
-        for edge, rows in read.items():
-            self._deliver(self._executor.feed(edge, Batch(self._letter_rows(rows), START)))
+            letters = visible(letter_rows(buried, describe))
+            if self._log is None:
+                self._bury(letters)
+            else:
+                self._made.letters.append(letters)
+        for operator, edge in self._dead_edges.items():
+            read = [row for row in dead if row.operator == operator]
+            if read:
+                self._deliver(self._executor.feed(edge, Batch(letter_rows(read, describe), START)))
 
-    def _letter_rows(self, dead: Sequence[DeadRow]) -> pl.DataFrame:
-        frame = pl.DataFrame(
-            {
-                "operator": [d.operator for d in dead],
-                "origin": [self._describe(d.origin) for d in dead],
-                "reason": [d.reason for d in dead],
-                "raw": [d.raw for d in dead],
-            },
-            schema=DEAD_LETTER.polars(),
+    # A durable run
+
+    def _release(self) -> None:
+        """Put out what committed steps gave."""
+        assert self._log is not None
+        committed = self._log.committed
+        while self._uncommitted and self._uncommitted[0][0] <= committed:
+            self._put_out(self._uncommitted.popleft()[1])
+
+    def _commit(self) -> None:
+        """Commit what was done, and put it out."""
+        if self._log is not None and self._uncommitted:
+            self._log.sync()
+            self._release()
+
+    def _put_out(self, made: Made) -> None:
+        for sink, rows in made.rows:
+            self._outputs.write(sink, rows)
+        for letters in made.letters:
+            self._bury(letters)
+        if made.acknowledge is not None:
+            reader, offset = made.acknowledge
+            reader.acknowledge(offset)
+
+    def _save(self, log: RunLog, *, finished: bool) -> None:
+        self._commit()
+        inputs, outputs = self._inputs, self._outputs
+        log.save(
+            Image(
+                log.following,
+                self._now,
+                flow_hash(self.graph),
+                {node.id: node.operator for node in self.graph.nodes},
+                inputs.channels(),
+                {source.node.operator: source.intake.snapshot() for source in inputs.sources},
+                self._executor.snapshot(),
+                signatures_of(self.graph),
+                outputs.positions(),
+                None if self._grave is None else self._grave.position(),
+                dict(outputs.written),
+                {name: asdict(found) for name, found in self.progress().counts.items()},
+                dead=self._dead,
+                finished=finished,
+            )
         )
-        return hide(frame, pl.lit(START))
-
-    def _describe(self, origin: int) -> str:
-        if origin < 0:
-            return ""
-        number, offset = partition_and_offset(origin)
-        for source in self._sources:
-            if number < len(source.readers):
-                return source.readers[number].describe(offset)
-            number -= len(source.readers)
-        return f"offset {offset}"
-
-    def _drain(self, source: SourceState) -> None:
-        """Work off what a source that cannot rewind has taken in, as it would be lost."""
-        for partition, reader in enumerate(source.readers):
-            if source.ended[partition] or type(reader).stop is Reader.stop:
-                continue
-            reader.stop()
-            while isinstance(chunk := reader.read(self._options.batch_rows), Chunk):
-                self._accept(source, partition, chunk)
-
-    def _finish(self) -> None:
-        """End all streams, dead letters last, and complete the sinks."""
-        for source in self._sources:
-            if not source.rewinds:
-                self._drain(source)
-        for source in self._sources:
-            for partition, ended in enumerate(source.ended):
-                if not ended:
-                    source.ended[partition] = True
-                    self._take(source, source.intake.end(partition))
-        self._deliver(self._executor.settle())
-        for edge in self._dead_edges.values():
-            self._deliver(self._executor.feed(edge, Batch(None, END)))
-            self._deliver(self._executor.settle())
-        for name, writer in list(self._writers.items()):
-            writer.close()
-            del self._writers[name]
-
-    def _abort(self, error: BaseException) -> None:
-        """Abort the sinks that are not complete; what one of them raises is noted on `error`."""
-        for name, writer in self._writers.items():
-            try:
-                writer.abort()
-            except Exception as further:  # whatever a sink raises
-                error.add_note(f"{name} could not be aborted: {further}")
-
-
-def _behind(source: SourceState) -> int:
-    partition = source.next()
-    return END if partition is None else source.intake.frontier(partition)
