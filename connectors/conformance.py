@@ -36,6 +36,7 @@ from ..flows.connector import (
 )
 from ..flows.event import Event
 from ..flows.schema import Schema, schema_of
+from .resumption import check_resumption, equal
 from .samples import sample_rows
 
 __all__ = [
@@ -294,8 +295,9 @@ def check_sink(
 
     `make_sink` returns a sink to an empty place, a fresh one each time; `read_back` returns what
     is visible at the place of the last: None, a `pl.DataFrame`, or bytes. A frame is compared
-    with the rows written. Give `atomic=False` for a sink that others see a part of before
-    `close`, such as a socket. `rows` replaces the rows that are written.
+    with the rows written. A sink that `resumes` is cut off and gone on with, too. Give
+    `atomic=False` for a sink that others see a part of before `close`, such as a socket. `rows`
+    replaces the rows that are written.
     """
     context = sink_context(event)
     sample = sample_rows(context.schema, _ROWS) if rows is None else rows
@@ -306,11 +308,13 @@ def check_sink(
         _check_content(sample, content)
         contents.append(content)
     for other in contents[1:]:
-        assert _equal(contents[0], other), "the content does not depend on how writes were cut"
+        assert equal(contents[0], other), "the content does not depend on how writes were cut"
     nothing = _written(make_sink, read_back, context, [], atomic=atomic)
     empty = _written(make_sink, read_back, context, [sample.clear()], atomic=atomic)
-    assert _equal(nothing, empty), "a write of no rows changes nothing"
+    assert equal(nothing, empty), "a write of no rows changes nothing"
     _check_abort(make_sink, read_back, context, sample, atomic=atomic)
+    if make_sink().resumes:
+        check_resumption(make_sink, read_back, context, sample, atomic=atomic)
     if make_sink().upsert:
         _check_upsert(make_sink, read_back, context, sample, atomic=atomic)
 
@@ -346,12 +350,6 @@ def _written(
 def _check_content(expected: pl.DataFrame, content: object) -> None:
     if isinstance(content, pl.DataFrame):
         assert_frame_equal(expected, content)
-
-
-def _equal(one: object, other: object) -> bool:
-    if isinstance(one, pl.DataFrame) and isinstance(other, pl.DataFrame):
-        return one.equals(other)
-    return one == other
 
 
 def _check_abort(
@@ -393,4 +391,6 @@ def _check_upsert(
     if isinstance(contents[0], pl.DataFrame):
         key = keyed.schema.names[0]
         assert_frame_equal(fresh.slice(1).sort(key), contents[0].sort(key))
-    assert _equal(*contents), "the table does not depend on how writes were cut"
+    assert equal(*contents), "the table does not depend on how writes were cut"
+    if make_sink().resumes:
+        check_resumption(make_sink, read_back, keyed, stream, atomic=atomic)

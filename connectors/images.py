@@ -11,6 +11,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
@@ -40,7 +41,10 @@ def images_in(storage: Storage) -> list[int]:
 
 
 def save_image(storage: Storage, image: Image) -> None:
-    """Write an image durably; raises `OSError`, and then there is none."""
+    """Write an image durably; raises `OSError`, and then nothing of it takes room.
+
+    Only if the folder could not be synced, it may be there.
+    """
     name = _file(image.step)
     tables = list(_tables(image))
     told = {field: getattr(image, field) for field in _PLAIN}
@@ -59,9 +63,14 @@ def save_image(storage: Storage, image: Image) -> None:
     if new in storage.names():
         storage.remove(new)
     storage.create(new)
-    storage.append(new, frames)
-    storage.sync(new)
-    storage.rename(new, name)
+    try:
+        storage.append(new, frames)
+        storage.sync(new)
+        storage.rename(new, name)
+    except OSError:
+        with suppress(OSError):  # on a full disk, half an image is what keeps it full
+            storage.remove(new)
+        raise
     storage.sync_directory()
 
 
@@ -96,8 +105,9 @@ def load_image(storage: Storage, step: int) -> Image:
 
 
 def remove_image(storage: Storage, step: int) -> None:
-    """Remove an image."""
-    storage.remove(_file(step))
+    """Remove an image, if it is there; raises `OSError`."""
+    if _file(step) in storage.names():
+        storage.remove(_file(step))
 
 
 def _tables(image: Image) -> Iterator[tuple[tuple[str, str, str], pl.DataFrame]]:

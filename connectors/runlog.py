@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from typing import Final
 
 import polars as pl
@@ -19,19 +19,22 @@ from ..flows.journal.settings import JournalSettings
 from ..flows.journal.storage import Storage
 from .images import images_in, load_image, remove_image, save_image
 from .journal import JournalReader, JournalWriter, Written, open_journal
+from .journaltail import FULL
 
 __all__ = ["FolderLog"]
 
 _READER: Final = "run"
 """The name under which the run's own images acknowledge its journal."""
+_KEPT: Final = 2
+"""Images that are kept."""
 
 
 class FolderLog:
     """Implements `RunLog`; an image is due every `every` µs in which there were steps.
 
     `flow` (16 bytes) is the hash of the flow's code. When the disk is full, `notice` says so, and
-    `wait` is called until there is room; `executor` is as for `open_journal`. Raises what `open_journal` raises, and `RecoveryError` if
-    the images that are there are all damaged.
+    `wait` is called until there is room; `executor` is as for `open_journal`. Raises what
+    `open_journal` raises, and `RecoveryError` if the images that are there are all damaged.
     """
 
     def __init__(
@@ -56,17 +59,30 @@ class FolderLog:
         self._image = self._newest()
         self._saved = clock.now()
         self._unsaved = False
-        at_least = 0 if self._image is None else self._image.step
-        self._journal: JournalWriter = open_journal(
-            storage,
-            epoch=1,
-            flow=flow,
-            now=clock.now(),
-            settings=settings,
-            notice=notice,
-            executor=executor,
-            at_least=at_least,
-        )
+        self._short = False
+        """Whether there was no room for the last image."""
+        self._journal = self._opened(settings, executor)
+
+    def _opened(self, settings: JournalSettings, executor: Executor | None) -> JournalWriter:
+        """Open the journal; wait if there is no room for what it has to write for that."""
+        told = False
+        while True:
+            try:
+                return open_journal(
+                    self._storage,
+                    epoch=1,
+                    flow=self._flow,
+                    now=self._clock.now(),
+                    settings=settings,
+                    notice=_silent if told else self._notice,
+                    executor=executor,
+                    at_least=0 if self._image is None else self._image.step,
+                )
+            except FullError:
+                told = True
+                self._wait()
+            except OSError as error:
+                raise _failed(error) from error
 
     def _newest(self) -> Image | None:
         for step in list(self._images):
@@ -136,29 +152,61 @@ class FolderLog:
                 return
 
     def due(self, now: int) -> bool:
-        self._journal.tick(now)
+        with suppress(FullError):  # the next append says it, and waits
+            self._journal.tick(now)
         return self._unsaved and now - self._saved >= self._every
 
-    def save(self, image: Image) -> None:
+    def save(self, image: Image, *, needed: bool) -> None:
         self.sync()
         self._saved = self._clock.now()
-        try:
-            save_image(self._storage, image)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            self._notice("no room for an image of the run: it goes on without")
+        if not self._written(image, needed=needed):
             return
-        self._unsaved = False
+        self._unsaved = self._short = False
         if image.step not in self._images:
             self._images.insert(0, image.step)
-        for step in self._images[2:]:
-            remove_image(self._storage, step)
-        del self._images[2:]
-        kept = self._images[-1] - 1
-        if image.step:
-            self._journal.acknowledge(_READER, image.step - 1, kept, owner=True)
+        with suppress(OSError):  # what is not done now is done with the next image
+            self._forget(image.step)
+
+    def _written(self, image: Image, *, needed: bool) -> bool:
+        """Write an image; if it is `needed`, wait for room. Return whether it is there."""
+        while True:
+            try:
+                save_image(self._storage, image)
+            except OSError as error:
+                full = error.errno in FULL
+                if needed and not full:
+                    raise _failed(error) from error
+                if not full:
+                    self._notice(f"no image of the run: {error.strerror}; it goes on without")
+                elif not self._short:
+                    what = "waits for it" if needed else "goes on without"
+                    self._notice(f"no room for an image of the run: it {what}")
+                self._short = full
+                if not needed:
+                    return False
+                self._wait()
+            else:
+                return True
+
+    def _forget(self, step: int) -> None:
+        """Remove all but the newest two images, and what of the journal comes before them."""
+        while len(self._images) > _KEPT:
+            remove_image(self._storage, self._images[-1])
+            self._images.pop()
+        if step:
+            self._journal.acknowledge(_READER, step - 1, self._images[-1] - 1, owner=True)
             self._journal.trim()
 
     def close(self) -> None:
         self._journal.close(self._clock.now())
+
+
+def _failed(error: OSError) -> RecoveryError:
+    return RecoveryError(
+        f"the folder of the run cannot be read or written: {error.strerror or error}; start it "
+        f"again to go on where it was"
+    )
+
+
+def _silent(text: str) -> None:
+    """It was said."""

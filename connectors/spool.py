@@ -13,24 +13,29 @@ import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
 from ..ext import Ending, encode_frame, scan_frames
-from ..flows.connector import Writer
+from ..flows.connector import SinkContext, Writer
 from ..flows.errors import ConnectorError
-from .atomic import AtomicFile
+from ..flows.schema import Schema
+from .encoders import Encoder, Encoding
+from .filewriter import FileWriter
 
 __all__ = ["Complete", "is_complete", "spooled"]
 
 
-def spooled(path: str, position: bytes | None, make: Callable[[], Writer]) -> Writer:
+def spooled(
+    path: str, position: bytes | None, context: SinkContext, make: Callable[[], Writer]
+) -> Writer:
     """Return a writer that spools the rows for the file `path`; `make` opens the one for it."""
-    file = Path(path)
-    spool = file.with_name(f"{file.name}.spool")
-    if position is not None and file.exists() and not _partial(spool).exists():
+    spool = Path(f"{path}.spool")
+    if position is not None and Path(path).exists() and not _partial(spool).exists():
         return Complete(position)
-    return _Spool(spool, int(position or 0), make)
+    rows = FileWriter(str(spool), _Frames(), context, int(position or 0))
+    return _Spool(rows, _partial(spool), make)
 
 
 def is_complete(path: Path, size: int) -> bool:
@@ -62,64 +67,69 @@ class Complete(Writer):
 
 
 class _Spool(Writer):
-    def __init__(self, path: Path, kept: int, make: Callable[[], Writer]) -> None:
-        self._file = AtomicFile(path, kept)
-        self._path = _partial(path)
+    """Hands what `rows` has written to `path` to the writer of the file when it is closed."""
+
+    def __init__(self, rows: FileWriter, path: Path, make: Callable[[], Writer]) -> None:
+        self._rows = rows
+        self._path = path
         self._make = make
         self._done = False
 
     def write(self, rows: pl.DataFrame) -> None:
-        written = io.BytesIO()
-        rows.write_ipc_stream(written)
-        try:
-            for buffer in encode_frame(b"", written.getbuffer()):
-                self._file.file.write(buffer)
-        except OSError as error:
-            raise self._failed(error) from error
+        self._rows.write(rows)
 
     def position(self) -> bytes | None:
-        try:
-            return b"%d" % self._file.position()
-        except OSError as error:
-            raise self._failed(error) from error
+        return self._rows.position()
 
     def suspend(self) -> None:
-        if not self._done:
-            self._done = True
-            self._file.leave()
+        self._rows.suspend()
 
     def close(self) -> None:
         if self._done:
             return
         self._done = True
+        self._rows.position()
         writer = self._make()
         try:
-            self._file.file.flush()
             self._copy(writer)
             writer.close()
         except BaseException:
             writer.abort()
-            self._file.leave()
+            self._rows.suspend()
             raise
-        self._file.abort()
+        self._rows.abort()
 
     def _copy(self, writer: Writer) -> None:
-        """Hand every row that was spooled to the writer of the file."""
         with self._path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if not size:
                 return
             data = memoryview(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ))
-            scan = scan_frames(data)
-            if scan.ending is not Ending.END:
-                raise ConnectorError(f"{self._path}: is damaged at byte {scan.end}")
-            for frame in scan.frames:
-                writer.write(pl.read_ipc_stream(io.BytesIO(data[frame.body])))
+        scan = scan_frames(data)
+        if scan.ending is not Ending.END:
+            raise ConnectorError(f"{self._path}: is damaged at byte {scan.end}")
+        for frame in scan.frames:
+            writer.write(pl.read_ipc_stream(io.BytesIO(data[frame.body])))
 
     def abort(self) -> None:
         if not self._done:
             self._done = True
-            self._file.abort()
+            self._rows.abort()
 
-    def _failed(self, error: OSError) -> ConnectorError:
-        return ConnectorError(f"{self._path}: cannot be written: {error.strerror or error}")
+
+class _Frames(Encoding):
+    """Frames with checksums, each an Arrow IPC stream of what was written at once."""
+
+    def start(self, schema: Schema, out: BinaryIO) -> Encoder:
+        return _FrameEncoder(out)
+
+
+class _FrameEncoder(Encoder):
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def write(self, rows: pl.DataFrame) -> None:
+        written = io.BytesIO()
+        rows.write_ipc_stream(written)
+        for buffer in encode_frame(b"", written.getbuffer()):
+            self._out.write(buffer)

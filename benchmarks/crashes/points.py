@@ -8,6 +8,7 @@ time.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -27,13 +28,14 @@ __all__ = ["POINTS"]
 _PLACES: Final = {
     "append": ("append", r".*\.seg"),
     "sync": ("sync", r".*\.seg"),
-    "segment roll": ("create", r".*\.seg"),
+    "segment roll": ("rename", r".*\.seg\.new"),
     "image write": ("append", r".*\.image\.new"),
     "image sync": ("sync", r".*\.image\.new"),
     "image rename": ("rename", r".*\.image\.new"),
     "trim": ("remove", r".*\.seg"),
     "acknowledgement": ("rename", r".*\.reader\.new"),
 }
+_SEGMENT: Final = 2000
 POINTS: Final = tuple(f"{when} {what}" for what in _PLACES for when in ("before", "after"))
 """What may be given for the place; also "within append", with a part of the bytes written."""
 
@@ -96,6 +98,8 @@ def main(arguments: Sequence[str]) -> None:
     _Killing.point, _Killing.left = arguments[0], int(arguments[1])
     patched: Any = journal
     patched.FileStorage = _Killing
+    # Small segments, so that there are many beginnings and trims.
+    patched.JournalSettings = functools.partial(journal.JournalSettings, segment_bytes=_SEGMENT)
     app(list(arguments[2:]))
 
 

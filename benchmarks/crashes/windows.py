@@ -71,7 +71,7 @@ def windows(rows: hw.Stream[Reading]) -> hw.Stream[Window]:
 
 @flow.operator(readings)
 def damp(rows: hw.Stream[Reading]) -> hw.Stream[Damp]:
-    keyed = rows.filter(pl.col("hum") > 80).key_by("device").window(hw.tumbling("10s"))
+    keyed = rows.filter(pl.col("hum") > 79.5).key_by("device").window(hw.tumbling("10s"))
     return keyed.agg(humid=pl.len())
 
 
