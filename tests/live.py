@@ -91,11 +91,19 @@ class Live:
     Threads read what it writes, if it `hears`.
     """
 
-    def __init__(self, folder: Path, source: str, rest: str, *, hears: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        source: str,
+        rest: str = "",
+        *,
+        hears: bool = True,
+        options: Sequence[str] = (),
+    ) -> None:
         (folder / "flow.py").write_text(FLOW.replace("{source}", source) + rest)
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "headwater.edge.command", "run", "flow.py"],
+            [sys.executable, "-m", "headwater.edge.command", "run", "flow.py", *options],
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
