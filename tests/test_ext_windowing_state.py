@@ -353,19 +353,17 @@ SPOILED: dict[str, Callable[[pl.DataFrame], Any]] = {
     "no time of values": null("last_some_time(whole)"),
     "0 rows": put("rows", 0),
     "rows below 0": put("rows", -(2**63)),
-    "more rows than came": put("rows", 3),
+    "more rows than came": put("rows", 1999),
     "rows without end": put("rows", 2**63 - 1),
     "more values than rows": put("count(real)", 9),
     "values below 0": put("count(real)", -1),
     "a minimum of nothing": put("count(whole)", 0),
-    "a begin within a pane": put("begin", 12),
+    "begins within panes": lambda f: f.with_columns(pl.col("begin") + 3),
     "a begin that is closed": put("begin", -20),
     "a begin out of range": put("begin", 2**63 - 1),
     "a begin far below": put("begin", -(2**63)),
     "panes in disorder": lambda f: f[::-1],
     "a pane twice": lambda f: pl.concat([f, f[:1]], rechunk=True),
-    "an entry twice": lambda f: pl.concat([f[:1], f], rechunk=True),
-    "entries twice, far apart": lambda f: pl.concat([f[:2]] * 300, rechunk=True),
 }
 
 
@@ -381,10 +379,22 @@ def state_to_spoil(module: ModuleType) -> tuple[pl.DataFrame, int, int]:
 
 @pytest.mark.parametrize("name", SPOILED)
 def test_what_no_table_gave_is_refused(windowing: ModuleType, name: str) -> None:
-    entries, passed, sequence = state_to_spoil(windowing)
+    entries, passed, _ = state_to_spoil(windowing)
     spoiled = SPOILED[name](entries)
     with pytest.raises(ValueError, match=REFUSED):
-        made(windowing, Windows(10, 10)).take_back(spoiled, passed=passed, sequence=sequence)
+        made(windowing, Windows(10, 10)).take_back(spoiled, passed=passed, sequence=2000)
+
+
+@pytest.mark.parametrize("parts", [[], PARTS], ids=["none", "all"])
+def test_a_key_is_there_once(windowing: ModuleType, parts: list[WindowPart]) -> None:
+    table = made(windowing, None, parts=parts, watermark=None)
+    table.add(frame_of([Row(text, 1, 3, 5, 0.5) for text in ("a", "b", LONG)], 30))
+    entries = pl.DataFrame(table.entries())
+    for places in ([0, 1, 1], [2, 0, 1, 2], [0, 1, 2] * 300):
+        with pytest.raises(ValueError, match="there twice"):
+            made(windowing, None, parts=parts, watermark=None).take_back(
+                entries[places], passed=START, sequence=2000
+            )
 
 
 def test_a_place_that_no_table_has_is_refused(windowing: ModuleType) -> None:
