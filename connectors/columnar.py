@@ -5,16 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet
 
 from ..flows.connector import Chunk, Dead, Reader, Signal
 from ..flows.errors import ConnectorError, SchemaError
 from .formats import Origin, chunk_of
 from .pending import Pending
 from .soundness import held, sound_rows
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 __all__ = ["ROWS", "ColumnReader", "Columnar", "Ipc", "Opened", "Parquet"]
 
@@ -52,12 +55,13 @@ class Parquet(Columnar):
 
     def open(self, path: str, names: frozenset[str]) -> Opened:
         file = pa.OSFile(path)
-        metadata = pyarrow.parquet.read_metadata(file)
+        # Loaded here, as it is large and most flows do without.
+        from pyarrow.parquet import ParquetFile, read_metadata
+
+        metadata = read_metadata(file)
         file.seek(0)
         repeated = [name for name in _repeated_text(metadata) if name in names]
-        parquet = pyarrow.parquet.ParquetFile(
-            file, pre_buffer=False, metadata=metadata, read_dictionary=repeated
-        )
+        parquet = ParquetFile(file, pre_buffer=False, metadata=metadata, read_dictionary=repeated)
         schema = parquet.schema_arrow
         batches = parquet.iter_batches(ROWS, columns=_chosen(schema, names), use_threads=False)
         return Opened(schema, batches, parquet.metadata.num_rows, file.close)

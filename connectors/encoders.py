@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import BinaryIO, ClassVar, cast
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, cast
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet
 from polars.datatypes import DataTypeClass
 
 from ..ext import encodable, write_lines
 from ..flows.errors import ConnectorError
 from ..flows.schema import Schema
 from .columnar import ROWS
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 __all__ = [
     "CsvEncoding",
@@ -195,7 +197,10 @@ class ParquetEncoding(Encoding):
 
     def start(self, schema: Schema, out: BinaryIO) -> Encoder:
         arrow = schema.arrow()
-        writer = pyarrow.parquet.ParquetWriter(out, arrow, compression="zstd")
+        # Loaded here, as it is large and most flows do without.
+        from pyarrow.parquet import ParquetWriter
+
+        writer = ParquetWriter(out, arrow, compression="zstd")
         return _GroupEncoder(arrow, writer)
 
 

@@ -16,7 +16,6 @@ from typing import Final
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..batch import DELETED, END, HIDDEN, START, Batch, Logic, Output, concatenated, hide
 from ..decompose import Buffered, Incremental
@@ -249,7 +248,7 @@ class _SessionLogic(_OrderedLogic):
                 heapq.heappush(self._ends, (last + self._gap, self._made, span))
             touched.append(span)
         slots = pa.array([span.slot for span in touched], pa.int64())
-        self._aggregation.add(pc.take(slots, numbers), rows)
+        self._aggregation.add(slots.take(numbers), rows)
         return touched
 
     def _end(self, passed: int, closed: list[Span]) -> None:
@@ -323,7 +322,7 @@ class _CountLogic(_OrderedLogic):
             span.last, span.rows = last, span.rows + count
             spans.append(span)
         slots = pa.array([span.slot for span in spans], pa.int64())
-        self._aggregation.add(pc.take(slots, numbers), rows)
+        self._aggregation.add(slots.take(numbers), rows)
         filling = pl.col("nth") % self._size == self._size - 1
         places = pl.Series(numbers).filter(frame.select(filling).to_series())
         full = [spans[place] for place in places.to_list()]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..batch import HIDDEN, ORIGIN, START, WATERMARK, Batch, Logic, Output
 from ..decompose import Buffered, Incremental
@@ -168,7 +167,7 @@ class _RunningLogic(Logic):
         codes, keys = codes_of(rows, self._keys)
         gone: list[int] = []
         if self._ttl is None or self._time is None:
-            slots = pc.take(pa.array([self._slot(key) for key in keys], pa.int64()), codes)
+            slots = pa.array([self._slot(key) for key in keys], pa.int64()).take(codes)
         else:
             slots = self._timed(codes, keys, rows[self._time].to_physical(), self._ttl, gone)
         found = self._aggregation.add(slots, rows)
@@ -201,7 +200,7 @@ class _RunningLogic(Logic):
                 heapq.heappush(self._expiry, (last, self._slot(key), key))
             self._lasts[key] = last
             slots.append(self._slots[key])
-        return pc.take(pa.array(slots, pa.int64()), numbers)
+        return pa.array(slots, pa.int64()).take(numbers)
 
     def _forget(self) -> None:
         """Free the keys whose next row starts anew, whenever it comes."""

@@ -11,7 +11,6 @@ from typing import Any, Final, TypeAlias
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..schema import Schema
 
@@ -30,7 +29,7 @@ def codes_of(rows: pl.DataFrame, names: Sequence[str]) -> tuple[pa.Array, list[K
     codes = pa.repeat(pa.scalar(0, pa.int64()), rows.height)
     keys: list[Key] = [()] if rows.height else []
     for number, name in enumerate(names):
-        encoded = pc.dictionary_encode(_plain(rows[name]), null_encoding="encode")
+        encoded = _plain(rows[name]).dictionary_encode(null_encoding="encode")
         values = [_NAN if v != v else v for v in encoded.dictionary.to_pylist()]
         part = encoded.indices.cast(pa.int64())
         if number == 0:
@@ -38,7 +37,8 @@ def codes_of(rows: pl.DataFrame, names: Sequence[str]) -> tuple[pa.Array, list[K
             continue
         # A pair of codes is below rows squared, so it fits; then pairs are numbered anew.
         many = max(len(values), 1)
-        encoded = pc.dictionary_encode(pc.add(pc.multiply(codes, many), part))
+        pairs_of_rows = pl.Series(codes) * many + pl.Series(part)
+        encoded = pairs_of_rows.to_arrow().dictionary_encode()
         codes = encoded.indices.cast(pa.int64())
         pairs = (divmod(pair, many) for pair in encoded.dictionary.to_pylist())
         keys = [(*keys[left], values[right]) for left, right in pairs]
@@ -59,7 +59,7 @@ def slots_of(
         if slot is None:
             slot = known[key] = make(key)
         slots.append(slot)
-    return pc.take(pa.array(slots, pa.int64()), codes), keys
+    return pa.array(slots, pa.int64()).take(codes), keys
 
 
 def key_columns(schema: Schema, names: Sequence[str], keys: Sequence[Key]) -> list[pl.Series]:
