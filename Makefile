@@ -7,10 +7,10 @@ PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip install --quiet --disable-pip-version-check
 STAMPS := build/stamps
 NS     := build/ns/headwater
-LINKED := __init__.py py.typed connectors edge ext flows
+LINKED := __init__.py py.typed testing.py connectors edge ext flows
 CHECKED := $(NS) $(sort $(dir $(wildcard tests/*.py examples/*.py benchmarks/*.py)))
 
-.PHONY: demo test check bench crash docs clean
+.PHONY: demo test check bench crash sim docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/ext $(STAMPS)/data
@@ -27,6 +27,12 @@ check: $(STAMPS)/ext $(STAMPS)/ns
 
 crash: $(STAMPS)/ext $(STAMPS)/data
 	@$(PY) -m benchmarks.crash
+
+# One seed with SEED=, which is how one that failed is played again.
+SECONDS ?= 300
+sim: $(STAMPS)/ext
+	@HEADWATER_REQUIRE_EXT=1 $(PY) -m tests.simulation --seconds $(SECONDS) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(STEPS),--steps $(STEPS))
 
 bench: $(STAMPS)/ext $(STAMPS)/peers
 	@HEADWATER_REQUIRE_EXT=1 $(PY) benchmarks/run.py

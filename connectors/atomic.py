@@ -21,7 +21,7 @@ class AtomicFile:
     written, if another sink or run is writing the same file, or if there are fewer bytes to keep.
     """
 
-    __slots__ = ("_kept", "_partial", "_path", "file")
+    __slots__ = ("_kept", "_named", "_partial", "_path", "file")
 
     def __init__(self, path: Path, kept: int = 0) -> None:
         self._path = path
@@ -29,6 +29,7 @@ class AtomicFile:
         self._partial = path.with_name(f".{path.name}.partial")
         if path.is_dir():
             raise ConnectorError(f"{path}: is a folder; give the name of a file")
+        self._named = False
         self.file = self._opened()
         """Where the content goes; its writes raise `OSError`."""
 
@@ -76,6 +77,9 @@ class AtomicFile:
         """Make durable what was written, and return how many bytes it is. Raises `OSError`."""
         self.file.flush()
         os.fsync(self.file.fileno())
+        if not self._named:  # a file that was synced is gone all the same if its name is
+            _sync_folder(self._path.parent)
+            self._named = True
         return self.file.tell()
 
     def leave(self) -> None:

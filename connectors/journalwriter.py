@@ -265,7 +265,10 @@ class JournalWriter:
 
     def _make_room(self, need: int, now: int, *, disk: bool = False) -> bool:
         """Trim, and drop what the policy takes; whether there may be room now."""
-        if self.trim() and self._over(need) <= 0:
+        trimmed = 0
+        with suppress(OSError):  # on a full disk, the floor may find no room either
+            trimmed = self.trim()
+        if trimmed and self._over(need) <= 0:
             return True
         if self._settings.policy == "block":
             return False

@@ -68,7 +68,7 @@ class FolderLog:
         told = False
         while True:
             try:
-                return open_journal(
+                journal = open_journal(
                     self._storage,
                     epoch=1,
                     flow=self._flow,
@@ -83,6 +83,10 @@ class FolderLog:
                 self._wait()
             except OSError as error:
                 raise _failed(error) from error
+            else:
+                if told:
+                    self._notice("the journal has room again")
+                return journal
 
     def _newest(self) -> Image | None:
         for step in list(self._images):
@@ -91,6 +95,8 @@ class FolderLog:
             except FormatError as error:
                 self._notice(f"{error}; the image before it is taken")
                 self._images.remove(step)
+            except OSError as error:
+                raise _failed(error) from error
         if any(name.endswith(".image") for name in self._storage.names()):
             raise RecoveryError(
                 "every image of the run is damaged: restore the folder from a copy, or begin "
@@ -169,6 +175,7 @@ class FolderLog:
 
     def _written(self, image: Image, *, needed: bool) -> bool:
         """Write an image; if it is `needed`, wait for room. Return whether it is there."""
+        waits = False
         while True:
             try:
                 save_image(self._storage, image)
@@ -178,10 +185,11 @@ class FolderLog:
                     raise _failed(error) from error
                 if not full:
                     self._notice(f"no image of the run: {error.strerror}; it goes on without")
-                elif not self._short:
-                    what = "waits for it" if needed else "goes on without"
-                    self._notice(f"no room for an image of the run: it {what}")
-                self._short = full
+                elif needed and not waits:
+                    self._notice("no room for an image of the run: it waits for it")
+                elif not needed and not self._short:
+                    self._notice("no room for an image of the run: it goes on without")
+                self._short, waits = full, needed
                 if not needed:
                     return False
                 self._wait()

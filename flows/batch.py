@@ -110,6 +110,11 @@ class Logic:
         """Take a batch on input `port`."""
         raise NotImplementedError  # pragma: no cover - every operator defines it
 
+    @property
+    def ticks(self) -> bool:
+        """Whether it goes by processing time, so that `tick` is called."""
+        return type(self).tick is not Logic.tick
+
     def tick(self, now: int) -> Output | None:
         """Processing time is `now` (µs); called once a step, before its batches."""
         return None

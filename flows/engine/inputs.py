@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final
 
 import polars as pl
@@ -103,8 +104,11 @@ class Inputs:
         state.silent_since.append(self._clock.now())
         state.items.append(0 if channel is None else channel.items)
         state.offsets.append(None if channel is None else channel.offset)
-        ended = channel is not None and channel.ended
-        state.readers.append(_Ended() if ended else source.open(name, context))
+        if channel is None or not channel.ended:
+            state.readers.append(source.open(name, context))
+            return
+        again = partial(source.open, name, context) if source.rewinds else None
+        state.readers.append(_Ended(again))
 
     def _waker(self, state: SourceState, partition: int) -> Callable[[], None]:
         def wake() -> None:
@@ -326,10 +330,22 @@ def _last(chunk: Chunk) -> int:
 
 
 class _Ended(Reader):
-    """A partition that had ended before the run began anew."""
+    """A partition that had ended before the run began anew; `again` opens it to be described."""
+
+    def __init__(self, again: Callable[[], Reader] | None) -> None:
+        self._again = again
+        self._opened: Reader | None = None
 
     def read(self, limit: int) -> Chunk | Signal:
         return Signal.END
 
+    def describe(self, offset: int) -> str:
+        if self._opened is None:
+            if self._again is None:
+                return super().describe(offset)
+            self._opened = self._again()
+        return self._opened.describe(offset)
+
     def close(self) -> None:
-        """It holds nothing."""
+        if self._opened is not None:
+            self._opened.close()

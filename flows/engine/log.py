@@ -51,8 +51,11 @@ class RunLog(Protocol):
         """Do what time asks for (µs); return whether an image is due."""
         ...
 
-    def save(self, image: Image) -> None:
-        """Keep an image; what it makes superfluous may go."""
+    def save(self, image: Image, *, needed: bool) -> None:
+        """Keep an image; what it makes superfluous may go.
+
+        If there is no room, a `needed` one is waited for; the run goes on without any other.
+        """
         ...
 
     def close(self) -> None:

@@ -87,6 +87,9 @@ class Runner:
         self._uncommitted: deque[tuple[int, Made]] = deque()
         self._before: Mapping[str, Counts] = {}
         """What went through each operator before this process began."""
+        self._flow = b""
+        self._signatures: Mapping[str, str] = {}
+        """Of the code, and of operators, if there is a log."""
 
     # A run
 
@@ -110,7 +113,7 @@ class Runner:
                     watch(self.progress())
             self.finish()
         except BaseException as error:
-            self._outputs.abort(error)
+            self.abort(error)
             raise
         finally:
             self.close()
@@ -121,6 +124,7 @@ class Runner:
         log = self._log
         if log is not None:
             check_snapshots(self.graph)
+            self._flow, self._signatures = flow_hash(self.graph), signatures_of(self.graph)
         image = None if log is None else log.image
         if image is not None:
             self._executor.restore(kept_state(image, self.graph, self._options.reset))
@@ -131,17 +135,21 @@ class Runner:
         if self._grave is not None:
             self._grave.rewind(None if image is None else image.letters)
         self._outputs.open(image, durable=log is not None)
+        if log is not None and image is not None and image.finished:
+            self._notice("the run has ended before: only its sinks are completed")
+            self._finished = True
+            return
+        if image is None:
+            for source in self._inputs.sources:
+                if not source.names:
+                    self._take(source, Batch(None, END))
+            self._put_out(self._made)
+            self._made = Made()
         if log is not None:
-            if image is not None and image.finished:
-                self._notice("the run has ended before: only its sinks are completed")
-                self._finished = True
-                return
             for record in log.records(self._inputs.schemas()):
                 self._again(record)
-            self._save(log, finished=False)
-        for source in self._inputs.sources:
-            if not source.names:
-                self._take(source, Batch(None, END))
+            # Without it the next start would not know the partitions, or what began anew.
+            self._save(log, needed=True)
 
     def finish(self) -> None:
         """End all streams, dead letters last, and complete the sinks; what `run` does last."""
@@ -150,16 +158,21 @@ class Runner:
             if not source.rewinds:
                 self._drain(source)
         if log is not None and not self._inputs.ended:
-            self._save(log, finished=False)
+            self._save(log)
             self._outputs.suspend()
             self._completed = True
             return
         if not self._finished:
             self._end()
             if log is not None:
-                self._save(log, finished=True)
+                # Without it, a sink that is completed now could not be gone on with.
+                self._save(log, finished=True, needed=True)
         self._outputs.close()
         self._completed = True
+
+    def abort(self, error: BaseException) -> None:
+        """Abort the sinks after `error`; what `run` does if anything fails, before `close`."""
+        self._outputs.abort(error)
 
     def close(self) -> None:
         """Let go of everything; what is not complete stays so."""
@@ -185,12 +198,16 @@ class Runner:
     def progress(self) -> Progress:
         """Return where the run stands."""
         counts = dict(self._executor.counts())
-        for name, before in self._before.items():
-            if name in counts:
-                counts[name] = total((before, counts[name]))
         for source in self._inputs.sources:
             source.counts.held = source.intake.held_rows
             counts[source.node.id] = source.counts
+        for name, before in self._before.items():
+            if name in counts:
+                now = counts[name]
+                counts[name] = total((before, now))
+                counts[name].watermark = max(before.watermark, now.watermark)
+                # What operators say of themselves goes on by itself.
+                counts[name].held, counts[name].dropped = now.held, now.dropped
         done = self._inputs.done()
         written = dict(self._outputs.written)
         return Progress(counts, self._inputs.sources, written, self._dead, done)
@@ -239,6 +256,9 @@ class Runner:
             self._do(None, 0, None, now, ())
             return Did.SOMETHING
         taken = chunk if isinstance(chunk, Chunk) else None
+        if taken is not None and not taken.rows.height and not taken.dead:
+            self._do(None, 0, None, now, ())  # a record says what was taken, and this is nothing
+            return Did.SOMETHING
         self._do(source, partition, taken, now, tuple(self._inputs.silent(now)))
         if source.pace is not None and taken is not None:
             source.pace.took(taken.rows.height, self._clock.now() - now)
@@ -270,7 +290,7 @@ class Runner:
         if len(self._uncommitted) >= _GROUP:
             self._commit()
         if log.due(now):
-            self._save(log, finished=False)
+            self._save(log)
 
     def _again(self, record: Record) -> None:
         """Do what a record says that was done."""
@@ -378,24 +398,25 @@ class Runner:
             reader, offset = made.acknowledge
             reader.acknowledge(offset)
 
-    def _save(self, log: RunLog, *, finished: bool) -> None:
+    def _save(self, log: RunLog, *, finished: bool = False, needed: bool = False) -> None:
         self._commit()
         inputs, outputs = self._inputs, self._outputs
         log.save(
             Image(
                 log.following,
                 self._now,
-                flow_hash(self.graph),
+                self._flow,
                 {node.id: node.operator for node in self.graph.nodes},
                 inputs.channels(),
                 {source.node.operator: source.intake.snapshot() for source in inputs.sources},
                 self._executor.snapshot(),
-                signatures_of(self.graph),
+                self._signatures,
                 outputs.positions(),
                 None if self._grave is None else self._grave.position(),
                 dict(outputs.written),
                 {name: asdict(found) for name, found in self.progress().counts.items()},
                 dead=self._dead,
                 finished=finished,
-            )
+            ),
+            needed=needed,
         )

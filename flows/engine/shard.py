@@ -141,7 +141,7 @@ class Shard:
         for name, post in self._posts.items():
             post.main = self._readers.get(Edge(name), [])
             post.late = self._readers.get(Edge(name, "late"), [])
-        self._ticking = [p for p in self._posts.values() if type(p.logic).tick is not Logic.tick]
+        self._ticking = [p for p in self._posts.values() if p.logic.ticks]
 
     def feed(self, edge: Edge, batch: Batch) -> Step:
         """Take a batch that an edge carries; run all that follows from it."""

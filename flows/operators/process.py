@@ -173,8 +173,12 @@ class _ProcessLogic(Logic):
         output.batches.append(Batch(None, watermark))
         return output
 
+    @property
+    def ticks(self) -> bool:
+        return self._spec.timers == "processing"
+
     def tick(self, now: int) -> Output | None:
-        if self._spec.timers == "event" or not self._wakeups or self._wakeups[0][0] > now:
+        if not self._wakeups or self._wakeups[0][0] > now:
             return None
         output = Output()
         self._run([], now + 1, output)

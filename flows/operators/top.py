@@ -141,8 +141,12 @@ class _WindowTop(Logic):
         output.batches.append(Batch(self._close(passed), passed))
         return output
 
+    @property
+    def ticks(self) -> bool:
+        return self._clock is not None
+
     def tick(self, now: int) -> Output | None:
-        if self._clock is None or now <= self._watermark:
+        if now <= self._watermark:
             return None
         self._watermark = now
         passed = delayed(now, self._spec.lateness)

@@ -83,8 +83,12 @@ class HoppingSlots(Logic):
         output.batches.append(Batch(closed if rows is None else rows, passed))
         return output
 
+    @property
+    def ticks(self) -> bool:
+        return self._clock is not None
+
     def tick(self, now: int) -> Output | None:
-        if self._clock is None or now <= self._watermark:
+        if now <= self._watermark:
             return None
         self._watermark = now
         return Output([Batch(self._close(), delayed(now, self._spec.lateness))])

@@ -77,8 +77,12 @@ class WindowsByTable(Logic):
         output.batches.append(self._closed(before))
         return output
 
+    @property
+    def ticks(self) -> bool:
+        return self._clock is not None
+
     def tick(self, now: int) -> Output | None:
-        if self._clock is None or now <= self._watermark:
+        if now <= self._watermark:
             return None
         before = delayed(self._watermark, self._lateness)
         self._watermark = now
