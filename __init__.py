@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from headwater import testing
     from headwater.flows.aggregates import Aggregate, approx_quantile
     from headwater.flows.connector import Sink, Source
     from headwater.flows.declaration import DeadLetter, Operator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         FlowError,
         HeadwaterError,
         Problem,
+        RecordingError,
         RecoveryError,
         RowError,
         SchemaError,
@@ -51,6 +53,7 @@ _HOMES = {
     "Keyed": "headwater.flows.stream",
     "Operator": "headwater.flows.declaration",
     "Problem": "headwater.flows.errors",
+    "RecordingError": "headwater.flows.errors",
     "RecoveryError": "headwater.flows.errors",
     "RowError": "headwater.flows.errors",
     "SchemaError": "headwater.flows.errors",
@@ -71,6 +74,7 @@ _HOMES = {
     "hopping": "headwater.flows.windows",
     "session": "headwater.flows.windows",
     "sliding": "headwater.flows.windows",
+    "testing": "headwater",
     "tumbling": "headwater.flows.windows",
     "whole": "headwater.flows.windows",
 }
@@ -90,6 +94,7 @@ __all__ = [
     "Keyed",
     "Operator",
     "Problem",
+    "RecordingError",
     "RecoveryError",
     "RowError",
     "SchemaError",
@@ -111,6 +116,7 @@ __all__ = [
     "hopping",
     "session",
     "sliding",
+    "testing",
     "tumbling",
     "whole",
 ]
@@ -122,6 +128,8 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> object:
         if name == "__version__":
             value: object = import_module("importlib.metadata").version("headwater")
+        elif name == "testing":  # a module itself
+            value = import_module("headwater.testing")
         elif name in _HOMES:
             value = getattr(import_module(_HOMES[name]), name)
         else:

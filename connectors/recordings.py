@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,7 +19,8 @@ import polars as pl
 import pyarrow as pa
 
 from ..flows.batch import Batch
-from ..flows.clock import Clock
+from ..flows.clock import Clock, ManualClock
+from ..flows.connector import SinkContext
 from ..flows.engine.progress import SourceState
 from ..flows.engine.record import Record, body_of, entry_of
 from ..flows.engine.signatures import flow_hash
@@ -29,9 +31,11 @@ from ..flows.journal.errors import FullError
 from ..flows.journal.settings import JournalSettings
 from ..flows.journal.storage import Storage
 from ..flows.schema import Schema
-from .journal import FileStorage, JournalReader, Written, open_journal
+from .encoders import ParquetEncoding
+from .filesink import FileSink
+from .journal import FileStorage, JournalReader, JournalWriter, Written, open_journal
 
-__all__ = ["DESCRIPTION", "FolderTape", "Recorded", "Recording", "described"]
+__all__ = ["DESCRIPTION", "FolderTape", "Recorded", "Recording", "described", "export_parquet"]
 
 DESCRIPTION: Final = "recording.json"
 _FORMAT: Final = 1
@@ -98,14 +102,10 @@ class FolderTape:
         self._wait = wait
         self.rows = 0
         """Rows and dead letters that were recorded."""
-        self._journal = open_journal(
-            storage,
-            epoch=1,
-            flow=flow_hash(graph),
-            now=clock.now(),
-            settings=settings,
-            notice=notice,
-        )
+        self._settings = settings
+        self._notice = notice
+        self._journal: JournalWriter | None = None
+        self._early: list[tuple[Step, pa.RecordBatch | None]] = []
 
     def begin(self, sources: Sequence[SourceState]) -> None:
         taps = len(self._streams)
@@ -126,10 +126,27 @@ class FolderTape:
         self._storage.create(DESCRIPTION)
         self._storage.append(DESCRIPTION, [json.dumps(told, indent=1).encode() + b"\n"])
         self._storage.sync(DESCRIPTION)
+        self._journal = open_journal(
+            self._storage,
+            epoch=1,
+            flow=flow_hash(self._graph),
+            now=self._clock.now(),
+            settings=self._settings,
+            notice=self._notice,
+        )
+        for step, body in self._early:
+            self._append(step, body)
 
     def took(self, record: Record) -> None:
-        self.rows += record.taken.items if record.taken is not None else 0
-        self._append(entry_of(record), body_of(record))
+        taken = record.taken
+        if taken is None or taken.ended or taken.items:
+            self.rows += 0 if taken is None else taken.items
+            self._append(entry_of(record), body_of(record))
+            return
+        # Nothing came, and still the partition is silent no more.
+        step = entry_of(replace(record, taken=None, chunk=None))
+        nothing = (Range(taken.channel, taken.first, taken.first),)
+        self._append(replace(step, ranges=nothing), None)
 
     def gave(self, tap: int, now: int, batch: Batch) -> None:
         body: pa.RecordBatch | None = None
@@ -141,12 +158,15 @@ class FolderTape:
             self.rows += rows.height
             ranges = (Range(tap, first, first + rows.height - 1),)
             body = rows.rechunk().to_arrow().to_batches()[0]
-        # A watermark alone names its channel by a range that has no body.
+        # A watermark alone names its channel by a range too, and has no body.
         ranges = ranges or (Range(tap, self._rows[tap], self._rows[tap]),)
         kind = StepKind.STEP if body is None else StepKind.INGEST
         self._append(Step(ranges=ranges, watermark=batch.watermark, clock=now, kind=kind), body)
 
     def _append(self, step: Step, body: pa.RecordBatch | None) -> None:
+        if self._journal is None:  # sources without partitions end before all have been opened
+            self._early.append((step, body))
+            return
         while True:
             try:
                 self._journal.append(step, body)
@@ -158,7 +178,8 @@ class FolderTape:
 
     def close(self) -> None:
         """End, with all that was recorded durable."""
-        self._journal.close(self._clock.now())
+        if self._journal is not None:
+            self._journal.close(self._clock.now())
 
 
 # Reading
@@ -225,6 +246,31 @@ class Recording:
                 f"{self.folder}: has streams of {', '.join(self.streams)}; {which}"
             )
         return self.streams[operator]
+
+
+def export_parquet(recording: Recording, stream: Recorded, path: Path) -> int:
+    """Write a stream's rows as Parquet, all or nothing, and return how many there are.
+
+    Raises `ConnectorError` if the file cannot be written, and `RecordingError` if there are no rows
+    to take the columns' types from.
+    """
+    frames = recording.rows(stream)
+    first = next(frames, None)
+    if first is None:
+        raise RecordingError(f"{recording.folder}: nothing of {stream.operator} was recorded")
+    schema = Schema(tuple(first.schema.items()))
+    context = SinkContext(stream.operator, schema, ManualClock(), 0)
+    writer = FileSink(str(path), ParquetEncoding()).open(context)
+    count = 0
+    try:
+        for frame in chain([first], frames):
+            writer.write(frame)
+            count += frame.height
+        writer.close()
+    except BaseException:
+        writer.abort()
+        raise
+    return count
 
 
 def _recorded(told: Any) -> Recorded:

@@ -11,27 +11,27 @@ Exit codes:
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Final, Literal, NoReturn
+from typing import Annotated, Final, Literal
 
 import typer
 
-from ..flows.errors import FlowError, HeadwaterError, SettingsError
-from ..flows.flow import Flow
-from ..flows.graph import Graph
+from . import replays
+from .arguments import (
+    DeadOption,
+    FlowArgument,
+    LiveOption,
+    ReportOption,
+    SeedOption,
+    SetOption,
+    TracebackOption,
+    WorkersOption,
+)
+from .endings import ABORTED, DEAD, FAILED, USAGE, fail, failing_with, loaded, say
 from .journals import app as journals
-from .traces import FlowFileError, one_line, shown, user_place
 
 __all__ = ["app", "main"]
-
-FAILED: Final = 1
-USAGE: Final = 2
-DEAD: Final = 3
-ABORTED: Final = 130
 
 _CODES: Final = (
     "Exit codes: 0 done, or stopped by a signal and drained; 1 the flow failed while running; "
@@ -53,33 +53,7 @@ app = typer.Typer(
 )
 
 app.add_typer(journals, rich_help_panel=_RECOVER)
-
-FlowArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="FLOW",
-        help="path/to/flow.py, flow.py:attribute if it has several flows, or module:attribute.",
-        show_default=False,
-    ),
-]
-ReportOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write what was measured, as JSON.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Set a field of the flow's settings."),
-]
-DeadOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Append dead letters to this file.",
-        show_default="NAME-OF-FLOW.dead.jsonl",
-    ),
-]
-TracebackOption = Annotated[
-    bool, typer.Option("--traceback", help="Show the traceback of an error.")
-]
+replays.register(app)
 
 
 def main() -> None:
@@ -90,19 +64,15 @@ def main() -> None:
 @app.command(rich_help_panel=_WRITE, epilog=_CODES)
 def run(
     flow: FlowArgument,
-    workers: Annotated[
-        int, typer.Option(min=1, max=1024, help="Processes for operators with a key.")
-    ] = 1,
+    workers: WorkersOption = 1,
     report: ReportOption = None,
     settings: SetOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of all that is random.")] = 0,
+    seed: SeedOption = 0,
     batch_rows: Annotated[
         int, typer.Option(min=1, max=10_000_000, help="Rows of a batch at the most.")
     ] = 65_536,
     dead: DeadOption = None,
-    live: Annotated[
-        bool, typer.Option("--live/--no-live", help="Show a live table on a terminal.")
-    ] = True,
+    live: LiveOption = True,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 3 if there was a dead letter.")
     ] = False,
@@ -132,18 +102,18 @@ def run(
     from .running import Choices, run_graph
 
     relax_collector()
-    loaded, graph = _loaded(flow, show_traceback=show_traceback)
-    with _failing_with(USAGE, show_traceback=show_traceback):
-        values = settings_of(loaded.settings, settings or ())
+    described, graph = loaded(flow, show_traceback=show_traceback)
+    with failing_with(USAGE, show_traceback=show_traceback):
+        values = settings_of(described.settings, settings or ())
     choices = Choices(
         workers, seed, batch_rows, report, dead, live,
         state, sync, round(image_every * 1e6), tuple(reset or ()),
     )  # fmt: skip
-    with _failing_with(FAILED, f"{graph.flow}: failed: ", show_traceback=show_traceback):
+    with failing_with(FAILED, f"{graph.flow}: failed: ", show_traceback=show_traceback):
         try:
-            outcome = run_graph(graph, flow, values, choices, _say)
+            outcome = run_graph(graph, flow, values, choices, say)
         except KeyboardInterrupt:
-            _fail(ABORTED, [f"{graph.flow}: aborted; the sinks have nothing of this run"])
+            fail(ABORTED, [f"{graph.flow}: aborted; the sinks have nothing of this run"])
     if strict and outcome.progress.dead:
         raise typer.Exit(DEAD)
 
@@ -166,8 +136,8 @@ def state(
     """Print what an operator of a durable run remembers, as of its newest image."""
     from .states import state_lines
 
-    _, graph = _loaded(flow, show_traceback=show_traceback)
-    with _failing_with(FAILED, show_traceback=show_traceback):
+    _, graph = loaded(flow, show_traceback=show_traceback)
+    with failing_with(FAILED, show_traceback=show_traceback):
         for line in state_lines(folder, graph, operator, key or ()):
             typer.echo(line)
 
@@ -217,8 +187,8 @@ def graph(
     from .svg import svg
     from .tree import print_tree, tree_text
 
-    _, loaded = _loaded(flow, show_traceback=show_traceback)
-    drawing = drawing_of(loaded)
+    _, found = loaded(flow, show_traceback=show_traceback)
+    drawing = drawing_of(found)
     if format == "tree" and output is None:
         print_tree(drawing)
         return
@@ -229,8 +199,8 @@ def graph(
     try:
         output.write_text(drawn, "utf-8")
     except OSError as error:
-        _fail(FAILED, [f"{output}: cannot be written: {error.strerror}"])
-    _say(f"wrote {output}")
+        fail(FAILED, [f"{output}: cannot be written: {error.strerror}"])
+    say(f"wrote {output}")
 
 
 @app.command(name="version", rich_help_panel="About")
@@ -240,44 +210,6 @@ def print_version() -> None:
         typer.echo(f"headwater {version('headwater')}")
     except PackageNotFoundError:
         typer.echo("headwater (not installed; run from a checkout)")
-
-
-def _loaded(reference: str, *, show_traceback: bool) -> tuple[Flow, Graph]:
-    """Load a flow or end with every problem."""
-    from .checking import spoken
-    from .flowfile import load_flow
-
-    with _failing_with(USAGE, show_traceback=show_traceback):
-        flow = load_flow(reference)
-        try:
-            return flow, flow.graph()
-        except FlowError as error:
-            if show_traceback:
-                typer.echo(traceback.format_exc(), err=True)
-            _fail(USAGE, [spoken(problem) for problem in error.problems])
-
-
-@contextmanager
-def _failing_with(code: int, prefix: str = "", *, show_traceback: bool = False) -> Iterator[None]:
-    """End with an exit code and a line when anything is raised: this is the outermost edge."""
-    try:
-        yield
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as error:  # functions of the user run within
-        if show_traceback:
-            typer.echo(traceback.format_exc(), err=True)
-        _fail(code, _lines(error, prefix))
-
-
-def _lines(error: Exception, prefix: str) -> Sequence[str]:
-    if isinstance(error, FlowFileError | SettingsError | FlowError):
-        return [f"{prefix}{line}" for line in str(error).splitlines()]
-    if isinstance(error, HeadwaterError):
-        return [prefix + " ".join(str(error).split())]
-    where = user_place(error, None)
-    place = f"{shown(where[0])}:{where[1]}: " if where else ""
-    return [f"{prefix}{place}{one_line(error)} (--traceback shows where)"]
 
 
 def _counted(good: int, bad: int, problems: int, warnings: int) -> str:
@@ -294,16 +226,6 @@ def _counted(good: int, bad: int, problems: int, warnings: int) -> str:
 
 def _plural(word: str, count: int) -> str:
     return word if count == 1 else f"{word}s"
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _fail(code: int, lines: Sequence[str]) -> NoReturn:
-    for line in lines:
-        _say(line)
-    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

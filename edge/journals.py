@@ -136,6 +136,25 @@ def trim(
     typer.echo(f"{count} segment{'' if count == 1 else 's'} removed")
 
 
+@app.command()
+def export(
+    folder: Folder,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.parquet", help="The file.", show_default=False)
+    ],
+    at: Annotated[
+        str | None, typer.Option(metavar="OPERATOR", help="The stream, if there are several.")
+    ] = None,
+) -> None:
+    """Write a stream of a recording as Parquet, with when and where each row came."""
+    from ..connectors.recordings import Recording, export_parquet
+
+    with _failing():
+        recording = Recording(folder)
+        rows = export_parquet(recording, recording.stream(at), file)
+    typer.echo(f"{rows:,} row{'' if rows == 1 else 's'} in {file}")
+
+
 def _storage(folder: Path) -> FileStorage:
     if not folder.is_dir():
         raise HeadwaterError(f"{folder}: is no folder of a journal")

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -16,12 +16,14 @@ from typing import Any, Final
 from rich.console import Console
 
 from ..connectors.terminal import terminal
+from ..flows.clock import Clock
 from ..flows.engine.log import RunLog
 from ..flows.engine.runner import BATCH_ROWS, Executor, Options, Progress, Runner
 from ..flows.engine.signatures import flow_hash
 from ..flows.errors import HeadwaterError, RecoveryError
 from ..flows.graph import Graph, SinkSpec
 from ..flows.journal.records import SyncPolicy
+from ..flows.rewiring import Rewiring
 from .clock import SystemClock
 from .deadletters import DeadLetters
 from .live import LineView, LiveView, View, duration
@@ -29,7 +31,7 @@ from .report import Measured, report_of, write_report
 from .tally import rows_read, tallies
 from .traces import shown, user_place
 
-__all__ = ["Choices", "Outcome", "run_graph"]
+__all__ = ["Choices", "Outcome", "Way", "run_graph"]
 
 Say = Callable[[str], None]
 _FULL: Final = 0.2
@@ -68,7 +70,26 @@ class Outcome:
     """Whether it was asked to stop before its input ended."""
 
 
-def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say: Say) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What runs a graph, where that is not a plain `Runner`."""
+
+    make: Callable[..., Runner] = Runner
+    """Takes what `Runner` does."""
+    clock: Clock = field(default_factory=SystemClock)
+    rewiring: Rewiring | None = None
+    """How workers, which load the flow themselves, get the graph that they share in."""
+
+
+def run_graph(
+    graph: Graph,
+    reference: str,
+    settings: Any,
+    choices: Choices,
+    say: Say,
+    *,
+    way: Way | None = None,
+) -> Outcome:
     """Run a flow until its sources end or a signal stops it; then write the report.
 
     `say` prints a line for a person. The first SIGINT or SIGTERM lets the flow end properly; a
@@ -82,13 +103,14 @@ def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say
         leaf=terminal(),
     )
     letters = DeadLetters(choices.dead or Path(f"{_file_name(graph.flow)}.dead.jsonl"))
-    clock = SystemClock()
-    started, begun = clock.now(), time.monotonic()
+    way = way or Way()
+    clock = way.clock
+    started, begun = SystemClock().now(), time.monotonic()
     view = _view(graph, clock, choices, say)
     try:
-        executor = _executor(reference, choices.workers, options)
+        executor = _executor(reference, choices.workers, options, way.rewiring)
         log = None if choices.state is None else _log(choices.state, graph, clock, choices, say)
-        runner = Runner(
+        runner = way.make(
             graph, clock, options, letters.bury, executor, log=log, letters=letters, notice=say
         )
         with _stopped_by_signals(runner, say) as stopped:
@@ -106,7 +128,7 @@ def run_graph(graph: Graph, reference: str, settings: Any, choices: Choices, say
     return outcome
 
 
-def _log(folder: Path, graph: Graph, clock: SystemClock, choices: Choices, say: Say) -> RunLog:
+def _log(folder: Path, graph: Graph, clock: Clock, choices: Choices, say: Say) -> RunLog:
     from ..connectors.journal import FileStorage, JournalSettings
     from ..connectors.runlog import FolderLog
 
@@ -130,19 +152,21 @@ def _told(error: SystemExit) -> str:
     return f"{place}a function of the flow ends Python (sys.exit); raise an exception instead"
 
 
-def _executor(reference: str, workers: int, options: Options) -> Executor | None:
+def _executor(
+    reference: str, workers: int, options: Options, rewiring: Rewiring | None
+) -> Executor | None:
     if workers == 1:
         return None
     from .spread import Spread
 
-    return Spread(reference, workers, options)
+    return Spread(reference, workers, options, rewiring)
 
 
 def _file_name(flow: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in flow) or "flow"
 
 
-def _view(graph: Graph, clock: SystemClock, choices: Choices, say: Say) -> View:
+def _view(graph: Graph, clock: Clock, choices: Choices, say: Say) -> View:
     console = Console(stderr=True, highlight=False)
     if choices.live and console.is_terminal and not console.is_dumb_terminal:
         return LiveView(graph, clock, console, redirect=sys.stdout.isatty())

@@ -35,6 +35,7 @@ from ..flows.graph import Edge, Graph, Node, SinkSpec, SourceSpec
 from ..flows.merge import Merge
 from ..flows.operators.lookup import LookupJoin
 from ..flows.operators.window import WindowAggregate
+from ..flows.rewiring import Rewiring
 from ..flows.snapshot import Tables
 from ..flows.stages import partitions
 from ..flows.windows import WholeWindow
@@ -85,14 +86,16 @@ def _plan(graph: Graph) -> _Plan:
 class Spread:
     """An executor whose keyed operators run in `workers` spawned processes."""
 
-    def __init__(self, reference: str, workers: int, options: Options) -> None:
-        """Start the workers; they load the flow `reference` themselves.
+    def __init__(
+        self, reference: str, workers: int, options: Options, rewiring: Rewiring | None = None
+    ) -> None:
+        """Start the workers; they load the flow `reference` themselves, and rewire it likewise.
 
         Raises `WorkerError` if one does not start.
         """
         if not 1 <= workers <= KEY_GROUPS:
             raise WorkerError(f"{workers} workers; 1 to {KEY_GROUPS} can share the keys of a flow")
-        graph = load_flow(reference).graph()
+        graph = _graph(reference, rewiring)
         self._graph = graph
         self._plan = _plan(graph)
         here = [node.id for node in graph.nodes if node.id not in self._plan.workers]
@@ -105,9 +108,11 @@ class Spread:
         self._connections: list[Connection] = []
         self._ticking = False
         self._now = 0
-        self._start(reference, workers, options)
+        self._start(reference, workers, options, rewiring)
 
-    def _start(self, reference: str, workers: int, options: Options) -> None:
+    def _start(
+        self, reference: str, workers: int, options: Options, rewiring: Rewiring | None
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         settings = options.settings.model_dump() if options.settings is not None else None
         passed = replace(options, settings=settings, leaf=None)
@@ -115,7 +120,9 @@ class Spread:
             for number in range(workers):
                 ours, theirs = context.Pipe()
                 process = context.Process(
-                    target=_work, args=(theirs, reference, passed), name=f"worker-{number}"
+                    target=_work,
+                    args=(theirs, reference, passed, rewiring),
+                    name=f"worker-{number}",
                 )
                 process.daemon = True
                 process.start()
@@ -284,6 +291,11 @@ class Spread:
             )
 
 
+def _graph(reference: str, rewiring: Rewiring | None) -> Graph:
+    graph = load_flow(reference).graph()
+    return graph if rewiring is None else rewiring.apply(graph)
+
+
 def _keys(node: Node, port: int) -> tuple[str, ...]:
     if isinstance(node.spec, LookupJoin) and port == 1:
         return node.spec.right_keys
@@ -329,14 +341,16 @@ def _worker_environment() -> Iterator[None]:
 # In a worker
 
 
-def _work(connection: Connection, reference: str, options: Options) -> None:
+def _work(
+    connection: Connection, reference: str, options: Options, rewiring: Rewiring | None
+) -> None:
     """Serve one worker's share of the keyed operators until nobody asks any more."""
     import signal
 
     relax_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process drains and ends us
     try:
-        graph = load_flow(reference).graph()
+        graph = _graph(reference, rewiring)
         settings = None
         if graph.settings is not None and options.settings is not None:
             settings = graph.settings.model_validate(options.settings)

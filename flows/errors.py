@@ -9,6 +9,7 @@ HeadwaterError                  everything below
 ├── RowError                    a user function raised for a row and the flow stops on errors
 ├── WorkerError                 a worker process died or answered with an error
 ├── RecoveryError               a run cannot go on from what was kept of it
+├── RecordingError              a recording that is not there, or does not fit a flow
 ├── StateError                  a value that cannot be kept; see `flows.values`
 └── JournalError                a journal; its kinds are drawn in `flows.journal.errors`
 """
@@ -25,6 +26,7 @@ __all__ = [
     "FlowError",
     "HeadwaterError",
     "Problem",
+    "RecordingError",
     "RecoveryError",
     "RowError",
     "SchemaError",
@@ -63,6 +65,10 @@ class WorkerError(HeadwaterError):
 
 class RecoveryError(HeadwaterError):
     """A run cannot go on from what was kept of it."""
+
+
+class RecordingError(HeadwaterError):
+    """A recording that is not there, cannot be written, or does not fit a flow."""
 
 
 @dataclass(frozen=True, slots=True)

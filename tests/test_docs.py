@@ -50,7 +50,10 @@ CHAPTERS = (
     "running",
     "testing",
 )
-SHOWN = [ROOT / "README.md", DOCS / "comparison.md", DOCS / "journal.md", DOCS / "recovery.md"]
+SHOWN = [
+    ROOT / "README.md",
+    *(DOCS / f"{name}.md" for name in ("comparison", "journal", "recovery", "replay")),
+]
 PAGES = sorted([*SHOWN, *DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 CONNECTORS = ("files", "http", "stdio", "synthetic", "terminal", "conformance")
 TRIED = ("python", "console", "json", "jsonl", "csv")

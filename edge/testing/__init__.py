@@ -1,0 +1,1 @@
+"""The test kit: flows run in a test, fed by hand, in virtual time."""
