@@ -108,6 +108,7 @@ def written(folder: Path, form: Form, rows: int, fleet: str = "sensors") -> Path
         partial = path.with_suffix(".partial")
         _WRITERS[form](partial, blocks(rows, fleet))
         partial.replace(path)
+        os.sync()  # what the system has yet to write would slow down what is measured next
     return path
 
 
