@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 __all__ = ["CATALOGUE", "Contender", "Entry", "chosen"]
 
-Kind = Literal["timed", "latency", "startup", "overhead", "memory", "kernels"]
+Kind = Literal["timed", "latency", "startup", "overhead", "memory", "kernels", "durable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +191,18 @@ _ENTRIES: Final = (
         "likewise from Parquet",
         (_C("headwater", "a Parquet file"),),
         kind="memory",
+    ),
+    Entry(
+        "journal",
+        "A and B with a journal, and an append to it",
+        (_C("headwater", _FRAME),),
+        kind="durable",
+    ),
+    Entry(
+        "restart",
+        "a run that was killed until it is where it was",
+        (_C("headwater", _LINES),),
+        kind="durable",
     ),
 )
 CATALOGUE: Final = {entry.name: entry for entry in _ENTRIES}

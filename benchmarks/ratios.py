@@ -9,9 +9,11 @@ from typing import Final
 
 from .report import Line, Report
 
-__all__ = ["GOALS", "Goal", "Ratio", "ratios"]
+__all__ = ["BY_CORE", "GOALS", "Goal", "Ratio", "ratios"]
 
 MEMORY_MIB: Final = 400.0
+BY_CORE: Final = ", by the core"
+"""Ends the name of a figure that is another one by the time that each had the core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,12 @@ GOALS: Final = {
     "memory-csv, MB": Goal(MEMORY_MIB, most=True),
     "memory-parquet: peak at ten times the rows": Goal(1.2, most=True),
     "memory-parquet, MB": Goal(MEMORY_MIB, most=True),
+    "journal, A: with/without": Goal(0.75),
+    "journal, B: with/without": Goal(0.75),
+    "journal, A: with its rows/without": Goal(0.75),
+    "journal, B: with its rows/without": Goal(0.75),
+    "journal, append p99 ms": Goal(1, most=True),
+    "restart, s": Goal(10, most=True),
 }
 """By the name of the ratio. MB are MiB, as the system counts a process's memory."""
 _WITH_PEERS: Final = ("C", "F")
@@ -77,6 +85,9 @@ _BETWEEN_JOBS: Final = (
     ("E/B, time", "B", "E"),
 )
 """Names, and the jobs of Headwater whose speeds are divided."""
+_SINGLE: Final = (("import", "seconds", "import, s"), ("idle", "MiB", "idle, MB"))
+"""Jobs with one figure that has a goal, how it is called in their result, and its name here."""
+_DURABLE: Final = ("journal", "restart")
 
 
 def ratios(report: Report) -> list[Ratio]:
@@ -101,6 +112,7 @@ def _found(report: Report) -> Iterator[Ratio]:
             yield _of_speeds(name, first, second)
     for name, value in (*_figures(report), *_growth(report)):
         yield Ratio(name, value, None, GOALS.get(name))
+    yield from _durable(report)
 
 
 def _of_speeds(name: str, one: Line, other: Line) -> Ratio:
@@ -116,13 +128,24 @@ def _figures(report: Report) -> Iterator[tuple[str, float]]:
     for line in report.lines:
         if line.engine == "headwater" and line.job.startswith("latency-"):
             yield from ((f"{line.job}, {p}", v) for p, v in line.result.items() if p[0] == "p")
-    for job, key, name in (("import", "seconds", "import, s"), ("idle", "MiB", "idle, MB")):
+    for job, key, name in _SINGLE:
         if found := report.line(job):
             yield name, found.result[key]
     compared = [one["ratio"] for one in report.kernels if one["ratio"] is not None]
     if compared:
         yield "kernels/best library, median", median(compared)
         yield "kernels/best library, lowest", min(compared)
+
+
+def _durable(report: Report) -> Iterator[Ratio]:
+    """Yield the figures of durable runs that have a goal."""
+    for line in report.lines:
+        if line.job in _DURABLE:
+            for name, value in line.result.items():
+                goal = GOALS.get(f"{line.job}, {name}")
+                if goal is not None:
+                    of_core = line.result.get(name + BY_CORE)
+                    yield Ratio(f"{line.job}, {name}", value, of_core, goal)
 
 
 def _growth(report: Report) -> Iterator[tuple[str, float]]:

@@ -27,6 +27,7 @@ def shown(report: Report, ratios: Sequence[Ratio]) -> str:
         *_busy(report),
         *_latencies(report),
         *_figures(report),
+        *_durable(report),
         *_kernels(report),
         *_overhead(report),
     ]
@@ -130,6 +131,13 @@ def _figures(report: Report) -> Iterator[str]:
         rows.append(("idle `headwater run`, resident", f"{idle.result['MiB']:.0f} MiB"))
     if rows:
         yield _table(("at the start", ""), rows)
+
+
+def _durable(report: Report) -> Iterator[str]:
+    lines = [one for one in report.lines if CATALOGUE[one.job].kind == "durable"]
+    rows = [(line.job, name, _figure(v)) for line in lines for name, v in line.result.items()]
+    if rows:
+        yield _table(("durable runs", "what", ""), rows)
 
 
 def _kernels(report: Report) -> Iterator[str]:

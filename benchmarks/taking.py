@@ -15,6 +15,10 @@ from .report import Line, Report
 __all__ = ["Plan", "take"]
 
 _WARM_UP_ROWS: Final = 2000
+_KEYS: Final = 20
+"""Keys of a restart, in hundredths of the rows: a million of five."""
+_SINCE_IMAGE: Final = 64
+"""Rows since its last image, likewise: more than 200 MB of five million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ def take(plan: Plan, peers: Peers, report: Report) -> None:
             _kernels(report)
         elif job.kind == "memory":
             _peaks(plan, job, report)
+        elif job.kind == "durable":
+            _durable(plan, job, report)
         else:
             _in_turns(plan, job, peers, report)
 
@@ -126,6 +132,19 @@ def _peaks(plan: Plan, job: Entry, report: Report) -> None:
             if rows > plan.rows:
                 path.unlink()
         report.lines.append(Line.of(job.name, "headwater", rows, found))
+
+
+def _durable(plan: Plan, job: Entry, report: Report) -> None:
+    """Ask for what it costs to be durable; each figure is a median already, or taken once."""
+    data = str(plan.data)
+    if job.name == "journal":
+        rows = plan.rows
+        write(plan.data, "sensors.parquet", rows)
+        said = ask("journaling", data, str(rows), str(plan.rounds))
+    else:
+        rows = plan.rows * _SINCE_IMAGE // 100
+        said = ask("restart", data, str(plan.rows * _KEYS // 100), str(rows))
+    report.lines.append(Line.of(job.name, "headwater", rows, [Measured(0.0, 0.0, said)]))
 
 
 def _kernels(report: Report) -> None:

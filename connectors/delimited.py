@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,8 +63,8 @@ class _CsvParser(Parser):
             given = dict(origin.fields)
             self._begin([name for name in schema.names if name not in given])
 
-    def feed(self, block: bytes) -> Chunk:
-        return self._parse(self._cutter.feed(block))
+    def feed(self, block: bytes, after: int = 0) -> Chunk:
+        return self._parse(self._cutter.feed(block), after)
 
     def finish(self) -> Chunk:
         return self._parse(self._cutter.finish())
@@ -77,7 +78,7 @@ class _CsvParser(Parser):
             self._names = None
         return self._nothing([Dead(number, raw, reason) for number, raw in pieces])
 
-    def _parse(self, records: Records) -> Chunk:
+    def _parse(self, records: Records, after: int = 0) -> Chunk:
         dead = too_long(records.long, self._form.max_line)
         dead += [
             Dead(number, raw, "a quoted field is not closed") for number, raw in records.unclosed
@@ -92,6 +93,8 @@ class _CsvParser(Parser):
             first, raw, numbers = raw[0], raw[1:], numbers[1:]
             if first.strip():
                 self._begin(self._header(first))
+        first_asked = bisect_right(numbers, after)
+        raw, numbers = raw[first_asked:], numbers[first_asked:]
         if not raw or self._names is None:
             return self._nothing(dead)
         raw, numbers = self._usable(raw, numbers, dead)

@@ -8,6 +8,7 @@ content; a ``.zip`` archive stands for its members. Text is UTF-8. Offsets are l
 
 Memory is bounded whatever the size of a file: 4 MiB of text, a Parquet row group, or 65,536 rows
 of a mapped IPC file are parsed at a time. A line above `max_line` bytes is a dead letter.
+A run that goes on passes over the lines before its place without parsing them.
 
 With ``follow=True`` a file is read as it grows and never ends. The files are those that match
 when the flow starts. When a file is replaced (rotation) the old one is read to its end and then

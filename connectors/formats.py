@@ -42,8 +42,11 @@ class Parser(ABC):
     """Turns the blocks of one stream, in order, into rows with line numbers as offsets."""
 
     @abstractmethod
-    def feed(self, block: bytes) -> Chunk:
-        """Return the rows that `block` completes; raises `ConnectorError` for another format."""
+    def feed(self, block: bytes, after: int = 0) -> Chunk:
+        """Return the rows that `block` completes; raises `ConnectorError` for another format.
+
+        Rows up to the offset `after` are not asked for, and may be left out.
+        """
 
     @abstractmethod
     def finish(self) -> Chunk:
@@ -97,7 +100,11 @@ class _LineParser(Parser):
         self._max = max_line
         self._cutter = LineCutter(max_line)
 
-    def feed(self, block: bytes) -> Chunk:
+    def feed(self, block: bytes, after: int = 0) -> Chunk:
+        rest = self._cutter.skip(block, after)
+        return self._complete(rest) if rest else self._parse(Cut())
+
+    def _complete(self, block: bytes) -> Chunk:
         return self._parse(self._cutter.feed(block))
 
     def finish(self) -> Chunk:
@@ -135,9 +142,9 @@ class _JsonParser(_LineParser):
         self._more = json.dumps(given)[1:-1].encode()
         self._blocks = json_blocks(origin.boundary, max_line, HEAD, given, self._fill)
 
-    def feed(self, block: bytes) -> Chunk:
+    def _complete(self, block: bytes) -> Chunk:
         if self._blocks is None:
-            return super().feed(block)
+            return super()._complete(block)
         return self._check(self._blocks, self._cutter.take(block))
 
     def finish(self) -> Chunk:

@@ -92,6 +92,26 @@ class LineCutter:
         self._hold(view[max(start, end) :])
         return Whole(begun, view[start:end], self.number, long)
 
+    def skip(self, block: bytes, last: int) -> bytes:
+        """Pass the lines up to number `last` over, and return what of `block` comes after them."""
+        missing = last - self.number + 1
+        if missing <= 0:
+            return block
+        ended = block.count(b"\n")
+        if ended:
+            self._carry.clear()
+            self._head, self._size = None, 0
+        if ended >= missing:
+            self.number = last + 1
+            return block.split(b"\n", missing)[missing]
+        self.number += ended
+        tail = memoryview(block)[block.rfind(b"\n") + 1 :]
+        if self._head is None:
+            self._hold(tail)
+        else:
+            self._size += len(tail)
+        return b""
+
     def finish(self) -> Cut:
         """Return the last line, if it has no end."""
         if self._head is not None:

@@ -39,7 +39,7 @@ class StreamReader(Reader):
             self._ended = damage.ends
             return self._parser.abandon(str(damage), always=damage.ends)
         if isinstance(block, bytes):
-            return self._parser.feed(block)
+            return self._parser.feed(block, self._start or 0)
         if block is Signal.WAIT:
             return block
         self._ended = True

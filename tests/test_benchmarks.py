@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = 12_000
 JOBS = ("A", "A-parquet", "B", "C", "C-columns", "D-vector", "D-python", "E", "F", "G")
 LOOPS = ("A", "B", "D-vector", "D-python", "E", "G")
-RUN = (*JOBS, "latency-10k", "import", "idle", "overhead", "memory")
+RUN = (*JOBS, "latency-10k", "import", "idle", "overhead", "memory", "journal", "restart")
 
 # The fixture runs some forty processes.
 pytestmark = pytest.mark.timeout(300)
@@ -173,13 +173,34 @@ def test_large_files_do_not_stay(run: Run) -> None:
     assert [] == list(run[0].glob(f"sensors-{10 * ROWS}.csv"))
 
 
+def test_what_a_journal_costs_is_measured(run: Run) -> None:
+    found = result(run, "journal")
+    for job in ("A", "B"):
+        assert 0 < found[f"{job}: with its rows/without"]
+        assert 0 < found[f"{job}: with/without, by the core"]
+        assert 0 < found[f"{job}: disk, MB/s"]
+        assert found[f"{job}: with/without"] == run[2]["ratios"][f"journal, {job}: with/without"]
+    assert 0 < found["append p50 ms"] <= found["append p99 ms"]
+    assert found["append p99 ms"] == run[2]["ratios"]["journal, append p99 ms"]
+
+
+def test_a_run_that_was_killed_is_started_again(run: Run) -> None:
+    found = result(run, "restart")
+    assert ROWS / 5 == found["keys"]
+    assert found["s"] == run[2]["ratios"]["restart, s"] > 0
+    assert 0 < found["s, by the core"]
+    assert 0.64 * ROWS * 64 == round(found["MB of input"] * 1e6)
+    assert 0 < found["MB of image"] < 1
+    assert [] == [path for path in run[0].iterdir() if path.is_dir()]
+
+
 # What is told of it
 
 
 def test_speeds_and_ratios_fit_together(run: Run) -> None:
     for line in run[2]["results"]:
         assert line["min"] <= line["median_rows_per_s"] <= line["max"]
-        assert line["peak_rss_mb"] > 0 or line["job"] == "import"
+        assert line["peak_rss_mb"] > 0 or line["job"] in ("import", "journal", "restart")
     by_engine = {line["engine"]: line["median_rows_per_s"] for line in lines(run, "A")}
     expected = by_engine["headwater"] / by_engine["polars"]
     assert expected == run[2]["ratios"]["A: headwater/polars"]
@@ -187,7 +208,8 @@ def test_speeds_and_ratios_fit_together(run: Run) -> None:
 
 def test_the_table_names_the_machine_and_every_job(run: Run) -> None:
     data, text, found = run
-    for value in (*found["machine"].values(), *found["versions"].values()):
+    durable = ("journal, A: with/without", "restart, s")
+    for value in (*found["machine"].values(), *found["versions"].values(), *durable):
         assert value in text
     for job in (*JOBS, "memory-csv", "memory-parquet"):
         assert f"| {job} " in text
@@ -235,13 +257,17 @@ def parts() -> SimpleNamespace:
     return SimpleNamespace(**modules)
 
 
+DURABLE = {"s": 9.0, "s, by the core": 8.0, "A: with/without": 0.8, "B: with/without": 0.7}
+DURABLE |= {"append p99 ms": 0.9, **{f"{job}: with its rows/without": 0.8 for job in "AB"}}
+
+
 def made_up(parts: SimpleNamespace) -> Any:
     """A report in which each engine of a job is half as fast as the one before it."""
     report = parts.report.Report({"cpu": "one"}, {"polars": "2"}, 5)
     for job in parts.catalogue.CATALOGUE.values():
         for number, contender in enumerate(job.contenders):
             speed = 1e6 / 2**number
-            found = {"p99 ms": 4.0, "seconds": 0.3, "MiB": 120.0, "rows": 7.0}
+            found = {"p99 ms": 4.0, "seconds": 0.3, "MiB": 120.0, "rows": 7.0, **DURABLE}
             args = (job.name, contender.engine, 1000, speed, speed, speed, 10.0, found, speed / 2)
             report.lines += [parts.report.Line(*args)] * (2 if job.kind == "memory" else 1)
     return report
@@ -260,6 +286,10 @@ def test_every_goal_belongs_to_a_ratio(parts: SimpleNamespace) -> None:
         "latency-10k, p99 ms": (4.0, True),
         "import, s": (0.3, False),
         "idle, MB": (120.0, True),
+        "journal, A: with/without": (0.8, True),
+        "journal, B: with/without": (0.7, False),
+        "journal, append p99 ms": (0.9, True),
+        "restart, s": (9.0, True),
         "A: headwater/faust": (128.0, None),
     }.items():
         assert expected == (found[name].value, found[name].met), name
@@ -272,6 +302,7 @@ def test_a_table_says_which_goals_are_met(parts: SimpleNamespace) -> None:
     assert ["A: headwater/polars", "2", "2", "at least 0.8", "yes"] in cells
     assert ["B: headwater/bytewax", "8", "8", "at least 300", "**no**"] in cells
     assert ["A: headwater/faust", "128", "128", "", ""] in cells
+    assert ["restart, s", "9", "8", "at most 10", "yes"] in cells
     assert ["idle, MB", "120", "", "at most 130", "yes"] in cells
     assert "the core for only a part of their time" not in text
 
