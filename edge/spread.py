@@ -4,22 +4,19 @@ This process reads the sources, runs what has no key, and writes the sinks. What
 the workers, each of which has a contiguous range of the key groups; rows reach them by their key
 and come back merged in canonical order, so that the results are those of one process.
 
-A worker is sent at most `_CREDIT` batches that it has not worked off. It takes them in by a thread
-of its own, so that neither side ever waits for the other while the other waits for it.
+A worker is sent at most `_CREDIT` batches that it has not worked off. What comes of a feed may come
+with a later one; once all is settled, a snapshot holds all that was fed and nothing else.
 """
 
 from __future__ import annotations
 
-import io
+import atexit
 import multiprocessing
 import os
-import queue
-import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
@@ -30,57 +27,24 @@ from ..ext import key_owners, split
 from ..flows.batch import KEY_GROUPS, Batch
 from ..flows.engine.runner import Options
 from ..flows.engine.shard import Counts, Delivery, Shard, Step, total
-from ..flows.errors import ConnectorError, HeadwaterError, RecoveryError, RowError, WorkerError
-from ..flows.graph import Edge, Graph, Node, SinkSpec, SourceSpec
+from ..flows.errors import ConnectorError, HeadwaterError, RowError, WorkerError
+from ..flows.graph import Edge, Node, SinkSpec
 from ..flows.merge import Merge
 from ..flows.operators.lookup import LookupJoin
 from ..flows.operators.window import WindowAggregate
 from ..flows.rewiring import Rewiring
-from ..flows.snapshot import Tables
-from ..flows.stages import partitions
+from ..flows.snapshot import Tables, part_of, with_parts
 from ..flows.windows import WholeWindow
-from .collector import relax_collector
-from .flowfile import load_flow
-from .traces import told
+from .worker import graph_of, pack, plan_of, read, unpack, work, written
 
 __all__ = ["Spread"]
 
 _CREDIT: Final = 8
 """Batches that a worker may have before it has to answer."""
-_COUNTS_EVERY: Final = 0.2
-"""Seconds between a worker's reports of its counts."""
 _ERRORS: Final = {error.__name__: error for error in (RowError, WorkerError, ConnectorError)}
 """Errors of a worker that are raised as what they are; any other is a `HeadwaterError`."""
 _DEADLINE: Final = 60.0
 """Seconds that a worker may take to start."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """Which nodes run in the workers, and by which of their inputs rows get there."""
-
-    workers: frozenset[str]
-    entries: frozenset[tuple[str, int]]
-
-
-def _plan(graph: Graph) -> _Plan:
-    spread = partitions(graph.nodes)
-    workers = frozenset(
-        node.id
-        for node in graph.nodes
-        if spread[node.id] and not isinstance(node.spec, SourceSpec | SinkSpec)
-    )
-    entries = frozenset(
-        (node.id, port)
-        for node in graph.nodes
-        if node.id in workers
-        for port, edge in enumerate(node.inputs)
-        if node.keys is not None or port in node.broadcast or edge.node not in workers
-    )
-    return _Plan(workers, entries)
-
-
-# In this process
 
 
 class Spread:
@@ -95,9 +59,9 @@ class Spread:
         """
         if not 1 <= workers <= KEY_GROUPS:
             raise WorkerError(f"{workers} workers; 1 to {KEY_GROUPS} can share the keys of a flow")
-        graph = _graph(reference, rewiring)
+        graph = graph_of(reference, rewiring)
         self._graph = graph
-        self._plan = _plan(graph)
+        self._plan = plan_of(graph)
         here = [node.id for node in graph.nodes if node.id not in self._plan.workers]
         self._shard = Shard(graph, here, seed=options.seed, settings=options.settings)
         self._merges: dict[tuple[str, int], Merge] = {}
@@ -108,6 +72,7 @@ class Spread:
         self._connections: list[Connection] = []
         self._ticking = False
         self._now = 0
+        atexit.register(self.close)  # or Python waits for workers when it ends
         self._start(reference, workers, options, rewiring)
 
     def _start(
@@ -120,7 +85,7 @@ class Spread:
             for number in range(workers):
                 ours, theirs = context.Pipe()
                 process = context.Process(
-                    target=_work,
+                    target=work,
                     args=(theirs, reference, passed, rewiring),
                     name=f"worker-{number}",
                 )
@@ -148,7 +113,7 @@ class Spread:
         self._now = now
         self._handle(self._shard.tick(now), step)
         if self._ticking:
-            for number in range(len(self._connections)):
+            for number in range(self.workers):
                 self._outgoing[number].append(("tick", now))
         self._flow(step, lambda: False)
         return step
@@ -156,7 +121,7 @@ class Spread:
     def settle(self) -> Step:
         step = Step()
         self._flow(step, lambda: any(self._outgoing) or any(self._owed))
-        for number in range(len(self._connections)):
+        for number in range(self.workers):
             self._outgoing[number].append(("count",))
         self._flow(step, lambda: any(self._outgoing) or any(self._owed))
         return step
@@ -172,11 +137,35 @@ class Spread:
     def ticks(self) -> bool:
         return self._ticking or self._shard.ticks
 
+    @property
+    def workers(self) -> int:
+        return len(self._connections)
+
     def snapshot(self) -> Mapping[str, Tables]:
-        raise RecoveryError("a run with --state has one worker: leave --workers out")
+        for number in range(self.workers):
+            self._ask(number, ("snapshot",))
+        kept = dict(self._shard.snapshot())
+        for number in range(self.workers):
+            (share,) = self._answer(number)
+            for node, tables in unpack(share).items():
+                kept.setdefault(node, {}).update(with_parts(**{_share(number): tables}))
+        for (node, port), merge in self._merges.items():
+            tables = with_parts(**{_merging(node, port): merge.snapshot()})
+            giver = self._graph.node(node).inputs[port].node
+            kept.setdefault(giver, {}).update(tables)
+        return kept
 
     def restore(self, tables: Mapping[str, Tables]) -> None:
-        raise RecoveryError("a run with --state has one worker: leave --workers out")
+        self._shard.restore(tables)
+        for number, waiting in enumerate(self._outgoing):
+            share = {node: part_of(kept, _share(number)) for node, kept in tables.items()}
+            waiting.append(("restore", pack({node: kept for node, kept in share.items() if kept})))
+        self._flow(Step(), lambda: any(self._outgoing) or any(self._owed))
+        for entry in self._graph.nodes:
+            for port, edge in enumerate(entry.inputs):
+                merged = part_of(tables.get(edge.node, {}), _merging(entry.id, port))
+                if merged:
+                    self._merge(entry.id, port).restore(merged)
 
     @property
     def process_ids(self) -> list[int]:
@@ -184,6 +173,7 @@ class Spread:
         return [process.pid for process in self._processes]
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         self._shard.close()
         for connection in self._connections:
             connection.close()  # a worker ends when there is nobody to answer
@@ -207,27 +197,33 @@ class Spread:
     def _send(self) -> None:
         for number, waiting in enumerate(self._outgoing):
             while waiting and self._owed[number] < _CREDIT:
-                self._owed[number] += 1
-                try:
-                    self._connections[number].send(waiting.popleft())
-                except OSError:
-                    raise self._lost(number) from None
+                self._ask(number, waiting.popleft())
+
+    def _ask(self, number: int, message: tuple[Any, ...]) -> None:
+        self._owed[number] += 1
+        try:
+            self._connections[number].send(message)
+        except OSError:
+            raise self._lost(number) from None
 
     def _pump(self, step: Step, timeout: float) -> None:
         """Take in the answers that are there, waiting up to `timeout` s if none is owed now."""
         for ready in wait(self._connections, timeout):
             number = self._connections.index(ready)  # type: ignore[arg-type]  # one of them
-            kind, *rest = self._receive(number)
-            if kind == "error":
-                raise _ERRORS.get(rest[1], HeadwaterError)(rest[0])
-            self._owed[number] -= 1
-            deliveries, dead, counts = rest
+            deliveries, dead, counts = self._answer(number)
             step.dead.extend(dead)
             if counts is not None:
                 self._counts[number] = counts
             for node, port, rows, watermark in deliveries:
-                batch = self._merge(node, port).receive(number, Batch(_read(rows), watermark))
+                batch = self._merge(node, port).receive(number, Batch(read(rows), watermark))
                 self._handle(Step([Delivery(node, port, batch)]), step)
+
+    def _answer(self, number: int) -> Sequence[Any]:
+        kind, *rest = self._receive(number)
+        if kind == "error":
+            raise _ERRORS.get(rest[1], HeadwaterError)(rest[0])
+        self._owed[number] -= 1
+        return rest
 
     def _receive(self, number: int) -> Sequence[Any]:
         try:
@@ -241,7 +237,7 @@ class Spread:
         process.join(1)
         return WorkerError(
             f"worker {number} (process {process.pid}) died with exit code {process.exitcode}; "
-            f"what it held is lost: run the flow again from its sources"
+            f"what it held is lost: start it again (a run with --state goes on where it was)"
         )
 
     def _merge(self, node: str, port: int) -> Merge:
@@ -249,7 +245,7 @@ class Spread:
         if merge is None:
             edge = self._graph.node(node).inputs[port]
             in_order = self._graph.timed(edge.node) or self._from_whole(edge)
-            merge = Merge(len(self._connections), in_order=in_order)
+            merge = Merge(self.workers, in_order=in_order)
             self._merges[node, port] = merge
         return merge
 
@@ -287,13 +283,18 @@ class Spread:
             parts = _by_key(rows, _keys(node, delivery.port), len(self._outgoing))
         for waiting, part in zip(self._outgoing, parts, strict=True):
             waiting.append(
-                ("batch", node.id, delivery.port, _written(part), delivery.batch.watermark)
+                ("batch", node.id, delivery.port, written(part), delivery.batch.watermark)
             )
 
 
-def _graph(reference: str, rewiring: Rewiring | None) -> Graph:
-    graph = load_flow(reference).graph()
-    return graph if rewiring is None else rewiring.apply(graph)
+def _share(number: int) -> str:
+    """Name the part of a node's tables that a worker remembers."""
+    return f"worker {number}"
+
+
+def _merging(node: str, port: int) -> str:
+    """Name the part of a node's tables that is on its way to an input of another."""
+    return f"to {node} {port}"
 
 
 def _keys(node: Node, port: int) -> tuple[str, ...]:
@@ -310,18 +311,6 @@ def _by_key(rows: pl.DataFrame, keys: tuple[str, ...], workers: int) -> list[pl.
     return [placed[begin:end] if begin < end else None for begin, end in pairwise(offsets)]
 
 
-def _written(rows: pl.DataFrame | None) -> bytes | None:
-    if rows is None:
-        return None
-    out = io.BytesIO()
-    rows.write_ipc_stream(out)
-    return out.getvalue()
-
-
-def _read(data: bytes | None) -> pl.DataFrame | None:
-    return None if data is None else pl.read_ipc_stream(io.BytesIO(data))
-
-
 @contextmanager
 def _worker_environment() -> Iterator[None]:
     """Give the processes started within a fixed hash seed and one polars thread each."""
@@ -336,65 +325,3 @@ def _worker_environment() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-# In a worker
-
-
-def _work(
-    connection: Connection, reference: str, options: Options, rewiring: Rewiring | None
-) -> None:
-    """Serve one worker's share of the keyed operators until nobody asks any more."""
-    import signal
-
-    relax_collector()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process drains and ends us
-    try:
-        graph = _graph(reference, rewiring)
-        settings = None
-        if graph.settings is not None and options.settings is not None:
-            settings = graph.settings.model_validate(options.settings)
-        plan = _plan(graph)
-        shard = Shard(
-            graph, plan.workers, entries=plan.entries, seed=options.seed, settings=settings
-        )
-        connection.send(("ready", shard.ticks))
-        _serve(connection, shard)
-        shard.close()
-    except (BrokenPipeError, EOFError):
-        pass
-    except HeadwaterError as error:
-        connection.send(("error", str(error), type(error).__name__))
-    except Exception as error:  # the outermost edge of a worker: the first process tells it
-        connection.send(("error", str(told(error, None)), "HeadwaterError"))
-
-
-def _serve(connection: Connection, shard: Shard) -> None:
-    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def take_in() -> None:
-        try:
-            while True:
-                inbox.put(connection.recv())
-        except (EOFError, OSError):
-            inbox.put(None)
-
-    threading.Thread(target=take_in, daemon=True).start()
-    reported = 0.0
-    while (message := inbox.get()) is not None:
-        kind, *rest = message
-        if kind == "batch":
-            node, port, rows, watermark = rest
-            step = shard.receive(node, port, Batch(_read(rows), watermark))
-        elif kind == "tick":
-            step = shard.tick(rest[0])
-        else:
-            step = Step()
-        deliveries = [
-            (d.node, d.port, _written(d.batch.rows), d.batch.watermark) for d in step.deliveries
-        ]
-        now = time.monotonic()
-        counts = None
-        if kind == "count" or now - reported > _COUNTS_EVERY:
-            counts, reported = shard.counted(), now
-        connection.send(("done", deliveries, step.dead, counts))
