@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
-from ..flows.errors import ConnectorError
+from ..flows.errors import ConnectorError, NoRoomError
+from ..flows.journal.storage import FULL
 
-__all__ = ["AtomicFile"]
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["AtomicFile", "cannot_write", "sync_folder"]
+
+
+def cannot_write(path: Path | str, error: OSError) -> ConnectorError:
+    """Return what to raise for what the system said; on a full disk, nothing may be left of it."""
+    if error.errno in FULL:
+        return NoRoomError(f"{path}: there is no room ({error.strerror})")
+    return ConnectorError(f"{path}: cannot be written: {error.strerror or error}")
 
 
 class AtomicFile:
@@ -18,7 +30,8 @@ class AtomicFile:
 
     A partial file that a crashed run left is replaced; or, of its bytes, the first `kept` stay, and
     what is written follows them. Raises `ConnectorError` if the folder does not exist or cannot be
-    written, if another sink or run is writing the same file, or if there are fewer bytes to keep.
+    written, if another sink or run is writing the same file, or if there are fewer bytes to keep;
+    `NoRoomError` if it is for the disk, which is full.
     """
 
     __slots__ = ("_kept", "_named", "_partial", "_path", "file")
@@ -31,15 +44,15 @@ class AtomicFile:
             raise ConnectorError(f"{path}: is a folder; give the name of a file")
         self._named = False
         self.file = self._opened()
-        """Where the content goes; its writes raise `OSError`."""
+        """Where the content goes, unbuffered; its writes raise `OSError`, and leave any part."""
 
-    def _opened(self) -> BinaryIO:
+    def _opened(self) -> io.FileIO:
         """Open the partial file and lock it; the lock ends with the process that has it."""
         path = self._path
         try:
             while True:
                 create = 0 if self._kept else os.O_CREAT
-                file = os.fdopen(os.open(self._partial, os.O_RDWR | create, 0o666), "wb")
+                file = _Whole(os.open(self._partial, os.O_RDWR | create, 0o666), "wb")
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if _is_at(self._partial, file):  # and not renamed since it was opened
@@ -58,9 +71,9 @@ class AtomicFile:
                 f"{path}: the folder {str(path.parent)!r} does not exist; create it first"
             ) from error
         except OSError as error:
-            raise ConnectorError(f"{path}: cannot be written: {error.strerror}") from error
+            raise cannot_write(path, error) from error
 
-    def _cut(self, file: BinaryIO) -> None:
+    def _cut(self, file: io.FileIO) -> None:
         if os.fstat(file.fileno()).st_size < self._kept:
             file.close()
             raise self._gone()
@@ -73,12 +86,21 @@ class AtomicFile:
             f"off; bring it back, or begin anew with another --state folder"
         )
 
+    @property
+    def size(self) -> int:
+        """How many bytes were written."""
+        return self.file.tell()
+
+    def take_back(self, size: int) -> None:
+        """Keep the first `size` bytes of what was written. Raises `OSError`."""
+        self.file.seek(size)
+        self.file.truncate()
+
     def position(self) -> int:
         """Make durable what was written, and return how many bytes it is. Raises `OSError`."""
-        self.file.flush()
         os.fsync(self.file.fileno())
         if not self._named:  # a file that was synced is gone all the same if its name is
-            _sync_folder(self._path.parent)
+            sync_folder(self._path.parent)
             self._named = True
         return self.file.tell()
 
@@ -91,11 +113,10 @@ class AtomicFile:
         """Make the file durable and visible; does nothing if closed. Raises `OSError`."""
         if self.file.closed:
             return
-        self.file.flush()
         os.fsync(self.file.fileno())
         self._partial.replace(self._path)
         self.file.close()
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
 
     def abort(self) -> None:
         """Remove what was written; does nothing after `close`."""
@@ -106,14 +127,26 @@ class AtomicFile:
             self.file.close()
 
 
-def _is_at(path: Path, file: BinaryIO) -> bool:
+class _Whole(io.FileIO):
+    """Writes all that it is given, or raises."""
+
+    def write(self, data: Buffer, /) -> int:
+        left = memoryview(data).cast("B")
+        size = left.nbytes
+        while left.nbytes:
+            left = left[super().write(left) :]
+        return size
+
+
+def _is_at(path: Path, file: io.FileIO) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:
         return False
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Raises `OSError`."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -56,11 +56,11 @@ class FileSink(Sink):
         if not self.encoding.appends or self.path.endswith(".gz"):
             return spooled(self.path, position, context, lambda: self.open(context))
         if position is None:
-            return self.open(context)
+            return FileWriter(self.path, self.encoding, context, lasts=True)
         kept = int(position)
         if is_complete(Path(self.path), kept):
-            return Complete(position)
-        return FileWriter(self.path, self.encoding, context, kept)
+            return Complete(self.path, position)
+        return FileWriter(self.path, self.encoding, context, kept, lasts=True)
 
 
 @dataclass(frozen=True, slots=True)

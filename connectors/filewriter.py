@@ -11,8 +11,8 @@ from typing import BinaryIO, Final, cast
 import polars as pl
 
 from ..flows.connector import SinkContext, Writer
-from ..flows.errors import ConnectorError
-from .atomic import AtomicFile
+from ..flows.errors import ConnectorError, NoRoomError
+from .atomic import AtomicFile, cannot_write
 from .encoders import Encoding
 
 __all__ = ["FileWriter"]
@@ -21,26 +21,54 @@ _PACKED: Final = 2**16
 
 
 class FileWriter(Writer):
-    """Goes on after `kept` bytes of what a run before it wrote."""
+    """Goes on after `kept` bytes of what a run before it wrote.
 
-    def __init__(self, path: str, encoding: Encoding, context: SinkContext, kept: int = 0) -> None:
+    If it `lasts`, what cannot be completed is left to a run that goes on with it.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        encoding: Encoding,
+        context: SinkContext,
+        kept: int = 0,
+        *,
+        lasts: bool = False,
+    ) -> None:
         self._path = path
+        self._lasts = lasts
         self._file = AtomicFile(Path(path), kept)
-        self._packer = _Packer(self._file.file) if path.endswith(".gz") else None
-        out = self._file.file if self._packer is None else cast(BinaryIO, self._packer)
+        self._packer: _Packer | None = None
+        self._again = encoding.appends and not path.endswith(".gz")
+        """Whether a write can be taken back, and made again."""
+        out = cast(BinaryIO, self._file.file)
         try:
+            if path.endswith(".gz"):
+                self._packer = _Packer(out)
+                out = cast(BinaryIO, self._packer)
             begin = encoding.resume if kept else encoding.start
             self._encoder = begin(context.schema, out)
         except ConnectorError as error:
-            self._file.abort()
+            self._give_up()
             raise ConnectorError(f"{path}: {error}") from error
+        except OSError as error:
+            self._give_up()
+            raise cannot_write(path, error) from error
         self._done = False
 
+    def _give_up(self) -> None:
+        """Leave what a run can go on with, and nothing else."""
+        if self._lasts:
+            self._file.leave()
+        else:
+            self._file.abort()
+
     def write(self, rows: pl.DataFrame) -> None:
+        size = self._file.size if self._again else 0
         try:
             self._encoder.write(rows)
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._failed(error, size) from error
 
     def position(self) -> bytes | None:
         try:
@@ -63,7 +91,9 @@ class FileWriter(Writer):
                 self._packer.finish()
             self._file.close()
         except OSError as error:
-            self._file.abort()
+            with suppress(OSError):
+                self._encoder.abandon()
+            self._give_up()
             raise self._failed(error) from error
 
     def abort(self) -> None:
@@ -73,8 +103,16 @@ class FileWriter(Writer):
                 self._encoder.abandon()
             self._file.abort()
 
-    def _failed(self, error: OSError) -> ConnectorError:
-        return ConnectorError(f"{self._path}: cannot be written: {error.strerror or error}")
+    def _failed(self, error: OSError, size: int | None = None) -> ConnectorError:
+        """Return what to raise; take back what was written after `size` bytes if that helps."""
+        failed = cannot_write(self._path, error)
+        if not isinstance(failed, NoRoomError):
+            return failed
+        if size is not None and self._again:
+            with suppress(OSError):
+                self._file.take_back(size)
+                return failed
+        return ConnectorError(str(failed))
 
 
 class _Packer(io.RawIOBase):

@@ -31,7 +31,9 @@ __all__ = ["images_in", "load_image", "remove_image", "save_image"]
 
 _FORMAT: Final = 1
 _NAME: Final = re.compile(r"(\d{20})\.image", re.ASCII)
-_PLAIN: Final = ("owners", "step", "now", "signatures", "written", "counts", "dead", "finished")
+_PLAIN: Final = (
+    "owners", "step", "now", "signatures", "written", "counts", "dead", "finished", "workers",
+)  # fmt: skip
 
 
 def images_in(storage: Storage) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -16,16 +15,14 @@ from ..flows.journal.naming import SegmentName
 from ..flows.journal.records import Head, Seal
 from ..flows.journal.retention import Extent
 from ..flows.journal.settings import JournalSettings
-from ..flows.journal.storage import Storage
+from ..flows.journal.storage import FULL, Storage
 from .journalroom import Fullness, Room
 from .journalsegment import OpenSegment, Schemas
 from .journalstart import Held, Start
 from .journalsync import Syncing
 
-__all__ = ["FULL", "TRIES", "Tail"]
+__all__ = ["TRIES", "Tail"]
 
-FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What a full disk says."""
 TRIES: Final = 3
 """How often a disk may fail at one thing."""
 

@@ -17,11 +17,11 @@ from ..flows.journal.errors import FullError, JournalError
 from ..flows.journal.records import Floor, Reader, SignedHead
 from ..flows.journal.retention import Extent, trimmable
 from ..flows.journal.settings import JournalSettings
-from ..flows.journal.storage import Storage
+from ..flows.journal.storage import FULL, Storage
 from . import journalnotes as notes
 from .journalroom import Fullness, Room
 from .journalstart import Held, Signing, Start, Statistics
-from .journaltail import FULL, TRIES, Tail
+from .journaltail import TRIES, Tail
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -16,10 +16,9 @@ from ..flows.errors import RecoveryError
 from ..flows.journal.entry import StepKind
 from ..flows.journal.errors import FormatError, FullError
 from ..flows.journal.settings import JournalSettings
-from ..flows.journal.storage import Storage
+from ..flows.journal.storage import FULL, Storage
 from .images import images_in, load_image, remove_image, save_image
 from .journal import JournalReader, JournalWriter, Written, open_journal
-from .journaltail import FULL
 
 __all__ = ["FolderLog"]
 
@@ -205,8 +204,12 @@ class FolderLog:
             self._journal.acknowledge(_READER, step - 1, self._images[-1] - 1, owner=True)
             self._journal.trim()
 
+    def wait(self) -> None:
+        self._wait()
+
     def close(self) -> None:
-        self._journal.close(self._clock.now())
+        with suppress(FullError):  # of steps that were not committed, and nobody has seen
+            self._journal.close(self._clock.now())
 
 
 def _failed(error: OSError) -> RecoveryError:

@@ -19,7 +19,8 @@ import polars as pl
 
 from ..ext import Ending, encode_frame, scan_frames
 from ..flows.connector import SinkContext, Writer
-from ..flows.errors import ConnectorError
+from ..flows.errors import ConnectorError, NoRoomError
+from ..flows.journal.storage import FULL
 from ..flows.schema import Schema
 from .encoders import Encoder, Encoding
 from .filewriter import FileWriter
@@ -33,8 +34,8 @@ def spooled(
     """Return a writer that spools the rows for the file `path`; `make` opens the one for it."""
     spool = Path(f"{path}.spool")
     if position is not None and Path(path).exists() and not _partial(spool).exists():
-        return Complete(position)
-    rows = FileWriter(str(spool), _Frames(), context, int(position or 0))
+        return Complete(path, position)
+    rows = FileWriter(str(spool), _Frames(), context, int(position or 0), lasts=True)
     return _Spool(rows, _partial(spool), make)
 
 
@@ -50,11 +51,17 @@ def _partial(path: Path) -> Path:
 class Complete(Writer):
     """The writer of a file that was completed before the process died."""
 
-    def __init__(self, position: bytes) -> None:
+    def __init__(self, path: str, position: bytes) -> None:
+        self._path = path
         self._position = position
 
     def write(self, rows: pl.DataFrame) -> None:
-        """Take nothing: the run had ended."""
+        """Take nothing: the run had ended; raises `ConnectorError` for rows."""
+        if rows.height:
+            raise ConnectorError(
+                f"{self._path}: was completed before, and cannot be gone on with; move it away, "
+                f"and begin anew with another --state folder"
+            )
 
     def position(self) -> bytes | None:
         return self._position
@@ -87,16 +94,19 @@ class _Spool(Writer):
     def close(self) -> None:
         if self._done:
             return
-        self._done = True
         self._rows.position()
         writer = self._make()
         try:
             self._copy(writer)
             writer.close()
-        except BaseException:
+        except BaseException as error:
             writer.abort()
+            if _is_full(error):  # the rows are still there to make the file of
+                raise NoRoomError(str(error)) from error
+            self._done = True
             self._rows.suspend()
             raise
+        self._done = True
         self._rows.abort()
 
     def _copy(self, writer: Writer) -> None:
@@ -115,6 +125,11 @@ class _Spool(Writer):
         if not self._done:
             self._done = True
             self._rows.abort()
+
+
+def _is_full(error: BaseException) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in FULL
 
 
 class _Frames(Encoding):

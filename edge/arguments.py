@@ -8,12 +8,18 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "AtOption",
     "DeadOption",
     "FlowArgument",
+    "FromOption",
     "LiveOption",
+    "PartitionOption",
+    "RecordingArgument",
+    "ReplaceOption",
     "ReportOption",
     "SeedOption",
     "SetOption",
+    "ToOption",
     "TracebackOption",
     "WorkersOption",
 ]
@@ -50,4 +56,32 @@ WorkersOption = Annotated[
 SeedOption = Annotated[int, typer.Option(help="Seed of all that is random.")]
 LiveOption = Annotated[
     bool, typer.Option("--live/--no-live", help="Show a live table on a terminal.")
+]
+
+# Of recordings
+
+RecordingArgument = Annotated[
+    Path,
+    typer.Argument(metavar="RECORDING", help="The folder that `record` wrote.", show_default=False),
+]
+AtOption = Annotated[
+    list[str] | None, typer.Option("--at", metavar="OPERATOR", help="A stream of the recording.")
+]
+FromOption = Annotated[
+    str | None, typer.Option("--from", metavar="TIME", help="Only rows of this time and later.")
+]
+ToOption = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Only rows before this time.")
+]
+PartitionOption = Annotated[
+    list[str] | None,
+    typer.Option("--partition", metavar="NAME", help="Only these partitions; * stands for any."),
+]
+ReplaceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replace",
+        metavar="OPERATOR=RECORDING",
+        help="Take the stream of an operator from another recording.",
+    ),
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any
 
 import polars as pl
 
 from ..connectors.recordings import Recording
 from ..flows.batch import DELETED, END, START
-from ..flows.connector import Sink, SinkContext, Writer
 from ..flows.engine.options import Options
 from ..flows.engine.replayer import Arrival
 from ..flows.engine.runner import Did, Executor
@@ -20,8 +20,9 @@ from ..flows.schema import Schema
 from .replaying import Part, replay
 from .taking import Times, times_of
 from .tally import rows_read
+from .testing.caught import Catching, Caught
 
-__all__ = ["Catch", "Written", "catch"]
+__all__ = ["Catch", "Written", "catch", "with_sinks_caught"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,7 @@ def catch(
     """Replay a recording, without the flow's sinks; raises what a replay raises."""
     reached = _Reached()
     found = replay(graph, recording, replace(part, speed=None), watch=reached.watching)
-    kept = {n.id: _Kept(reached) for n in found.graph.sinks()}
-    nodes = tuple(
-        replace(node, spec=SinkSpec(kept[node.id].given)) if node.id in kept else node
-        for node in found.graph.nodes
-    )
+    kept = {n.id: _Timed(reached, n.schema.event_time) for n in found.graph.sinks()}
     options = Options(seed=seed, settings=settings)
     letters: list[pl.DataFrame] = []
     executor: Executor | None = None
@@ -77,7 +74,7 @@ def catch(
         from .spread import Spread
 
         executor = Spread(reference, workers, options, found.way.rewiring)
-    caught = replace(found.graph, nodes=nodes)
+    caught = with_sinks_caught(found.graph, kept)
     runner = found.way.make(caught, found.way.clock, options, letters.append, executor)
     steps: list[float] = []
     begun = last = time.perf_counter()
@@ -93,7 +90,7 @@ def catch(
         runner.close()
     seconds = time.perf_counter() - begun
     sinks = {
-        graph.node(name).operator: one.written(graph, graph.node(name))
+        graph.node(name).operator: _written(graph, graph.node(name), one)
         for name, one in kept.items()
     }
     told = pl.concat(letters) if letters else _no_letters()
@@ -120,48 +117,43 @@ class _Reached:
             yield arrival
 
 
-class _Kept(Sink):
-    """Keeps what it is given."""
+class _Timed(Caught):
+    """Rows, and by how much each was behind what had been read when it came."""
 
-    upsert: ClassVar[bool] = True
-
-    def __init__(self, reached: _Reached) -> None:
-        self.reached = reached
-        self.frames: list[pl.DataFrame] = []
+    def __init__(self, reached: _Reached, time: str | None) -> None:
+        super().__init__()
         self.waits: list[pl.Series] = []
-
-    def given(self) -> Sink:
-        return self
-
-    def open(self, context: SinkContext) -> Writer:
-        return _KeptWriter(self, context.schema.event_time)
-
-    def written(self, graph: Graph, node: Node) -> Written:
-        schema = node.schema
-        columns = schema.polars()
-        if schema.key is not None:
-            columns = pl.Schema([*columns.items(), (DELETED, pl.Boolean())])
-        rows = pl.concat(self.frames) if self.frames else pl.DataFrame(schema=columns)
-        waits = pl.concat(self.waits) if self.waits else pl.Series(dtype=pl.Int64)
-        return Written(schema, rows, waits, _keys(graph, node))
-
-
-class _KeptWriter(Writer):
-    def __init__(self, kept: _Kept, time: str | None) -> None:
-        self._kept = kept
+        self._reached = reached
         self._time = time
 
-    def write(self, rows: pl.DataFrame) -> None:
-        self._kept.frames.append(rows)
-        reached = self._kept.reached.now
+    def add(self, rows: pl.DataFrame) -> None:
+        super().add(rows)
+        reached = self._reached.now
         if self._time is not None and START < reached < END:
-            self._kept.waits.append(reached - rows[self._time].to_physical())
+            self.waits.append(reached - rows[self._time].to_physical())
 
-    def close(self) -> None:
-        """It is kept."""
 
-    def abort(self) -> None:
-        """What was kept is thrown away with the sink."""
+def with_sinks_caught(graph: Graph, caught: Mapping[str, Caught]) -> Graph:
+    """Return the graph with what catches the rows in the place of sinks, by node."""
+    return replace(
+        graph,
+        nodes=tuple(
+            replace(node, spec=SinkSpec(partial(Catching, caught[node.id])))
+            if node.id in caught
+            else node
+            for node in graph.nodes
+        ),
+    )
+
+
+def _written(graph: Graph, node: Node, caught: _Timed) -> Written:
+    schema = node.schema
+    columns = schema.polars()
+    if schema.key is not None:
+        columns = pl.Schema([*columns.items(), (DELETED, pl.Boolean())])
+    rows = caught.rows if len(caught) else pl.DataFrame(schema=columns)
+    waits = pl.concat(caught.waits) if caught.waits else pl.Series(dtype=pl.Int64)
+    return Written(schema, rows, waits, _keys(graph, node))
 
 
 def _keys(graph: Graph, node: Node) -> tuple[str, ...]:

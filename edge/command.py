@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 
 import typer
 
-from . import replays
+from . import replays, trying
 from .arguments import (
     DeadOption,
     FlowArgument,
@@ -29,6 +29,7 @@ from .arguments import (
     WorkersOption,
 )
 from .endings import ABORTED, DEAD, FAILED, USAGE, fail, failing_with, loaded, say
+from .flows import app as flows
 from .journals import app as journals
 
 __all__ = ["app", "main"]
@@ -52,8 +53,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.add_typer(flows, rich_help_panel=_RECOVER)
 app.add_typer(journals, rich_help_panel=_RECOVER)
 replays.register(app)
+trying.register(app)
 
 
 def main() -> None:
@@ -91,6 +94,13 @@ def run(
         list[str] | None,
         typer.Option(metavar="OPERATOR", help="With --state: forget the state of an operator."),
     ] = None,
+    savepoint: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FOLDER", help="With --state: begin at this savepoint."),
+    ] = None,
+    new_sinks: Annotated[
+        bool, typer.Option("--new-sinks", help="With --from: let sinks begin anew.")
+    ] = False,
     show_traceback: TracebackOption = False,
 ) -> None:
     """Run a flow on this machine until its input ends.
@@ -105,9 +115,11 @@ def run(
     described, graph = loaded(flow, show_traceback=show_traceback)
     with failing_with(USAGE, show_traceback=show_traceback):
         values = settings_of(described.settings, settings or ())
+    if savepoint is not None and state is None:
+        fail(USAGE, ["--from is for a run that is kept: say where with --state"])
     choices = Choices(
         workers, seed, batch_rows, report, dead, live,
-        state, sync, round(image_every * 1e6), tuple(reset or ()),
+        state, sync, round(image_every * 1e6), tuple(reset or ()), savepoint, new_sinks,
     )  # fmt: skip
     with failing_with(FAILED, f"{graph.flow}: failed: ", show_traceback=show_traceback):
         try:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import errno
+import io
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import polars as pl
 
-from ..flows.errors import ConnectorError
+from ..connectors.atomic import sync_folder
+from ..flows.errors import ConnectorError, NoRoomError
+from ..flows.journal.storage import FULL
 
 __all__ = ["DeadLetters"]
 
@@ -23,7 +26,7 @@ class DeadLetters:
     `raw_base64` if not.
     """
 
-    __slots__ = ("_file", "count", "first", "path")
+    __slots__ = ("_file", "_named", "count", "first", "path")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,10 +34,11 @@ class DeadLetters:
         """How many were written."""
         self.first: str | None = None
         """The operator and the reason of the first."""
-        self._file: TextIO | None = None
+        self._file: io.FileIO | None = None
+        self._named = False
 
     def bury(self, letters: pl.DataFrame) -> None:
-        """Append letters; raises `ConnectorError` if the file cannot be written."""
+        """Append letters, all or none; raises `ConnectorError` if the file cannot be written."""
         if letters.is_empty():
             return
         if self.first is None:
@@ -42,10 +46,12 @@ class DeadLetters:
         lines = "".join(_line(letter) for letter in letters.iter_rows(named=True))
         try:
             if self._file is None:
-                self._file = self.path.open("a", encoding="utf-8")
-            self._file.write(lines)
-            self._file.flush()
+                self._file = io.FileIO(self.path, "a")
+            _append(self._file, lines.encode())
         except OSError as error:
+            if error.errno in FULL:
+                text = f"{self.path}: dead letters cannot be written: {error.strerror}"
+                raise NoRoomError(text) from error
             raise self._failed(error) from error
         self.count += letters.height
 
@@ -54,6 +60,9 @@ class DeadLetters:
         try:
             if self._file is not None:
                 os.fsync(self._file.fileno())
+                if not self._named:
+                    sync_folder(self.path.parent)
+                    self._named = True
             return b"%d" % self.path.stat().st_size
         except FileNotFoundError:
             return b"0"
@@ -79,8 +88,22 @@ class DeadLetters:
     def close(self) -> None:
         """Close the file, if there is one."""
         if self._file is not None:
-            with suppress(OSError):  # `bury` flushes: what is left has failed, and was told
-                self._file.close()
+            self._file.close()
+
+
+def _append(file: io.FileIO, data: bytes) -> None:
+    """Write all, or nothing; raises `OSError`."""
+    written = 0
+    try:
+        while written < len(data):
+            written += file.write(memoryview(data)[written:])
+    except OSError:
+        if written:
+            try:
+                file.truncate(os.fstat(file.fileno()).st_size - written)
+            except OSError as error:
+                raise OSError(errno.EIO, "a part of one is left at the end") from error
+        raise
 
 
 def _line(letter: dict[str, Any]) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from .catching import Catch
 from .comparing import Difference, compare, differing
 
-__all__ = ["Comparison", "compared"]
+__all__ = ["LETTERS", "Comparison", "compared", "row_json"]
 
-LETTERS = "dead letters"
+LETTERS: Final = "dead letters"
+"""What they are called where sinks have names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,11 @@ class Comparison:
                 continue
             yield f"{name}: {_summary(found)}"
             yield from (f"  {text}" for text in found.schema)
-            yield from (f"  + {_json(row)}" for row in found.some_added)
-            yield from (f"  - {_json(row)}" for row in found.some_missing)
+            yield from (f"  + {row_json(row)}" for row in found.some_added)
+            yield from (f"  - {row_json(row)}" for row in found.some_missing)
             for changed in found.some_changed:
-                yield f"  ~ {_json(changed.key)}: {_json(changed.old)} -> {_json(changed.new)}"
+                was, now = row_json(changed.old), row_json(changed.new)
+                yield f"  ~ {row_json(changed.key)}: {was} -> {now}"
         yield from self._measured()
 
     def _measured(self) -> Iterator[str]:
@@ -138,7 +140,8 @@ def _quantile(values: pl.Series, share: float) -> float:
     return 0.0 if found is None else float(found)
 
 
-def _json(row: Mapping[str, Any]) -> str:
+def row_json(row: Mapping[str, Any]) -> str:
+    """Return a row as JSON on one line."""
     return json.dumps(row, default=_plain, ensure_ascii=False)
 
 

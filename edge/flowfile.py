@@ -22,7 +22,7 @@ from ..flows.flow import Flow
 from .shadowing import shadowed
 from .traces import FlowFileError, shown, told
 
-__all__ = ["FlowFileError", "flows_of", "load_flow", "module_of"]
+__all__ = ["FlowFileError", "flows_of", "forget", "load_flow", "module_of"]
 
 _LOADED_FROM: Final = "__headwater_version__"
 
@@ -68,6 +68,21 @@ def flows_of(reference: str) -> dict[str, Flow]:
     parsed = _parsed(reference)
     module = module_of(Path(parsed.where)) if parsed.is_file else _imported(parsed.where)
     return {name: value for name, value in vars(module).items() if isinstance(value, Flow)}
+
+
+def forget(reference: str) -> None:
+    """Have a flow loaded anew the next time, as in a new process, with the modules beside it.
+
+    What is installed stays as it is.
+    """
+    parsed = _parsed(reference)
+    folder = Path(parsed.where).absolute().parent if parsed.is_file else Path.cwd()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        installed = "site-packages" in file or file.startswith(sys.base_prefix)
+        ours = name.partition(".")[0] in ("headwater", "__main__")
+        if file and not installed and not ours and Path(file).absolute().is_relative_to(folder):
+            del sys.modules[name]
 
 
 def module_of(path: Path) -> ModuleType:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
-from ..flows.batch import START, Batch
-from ..flows.connector import Chunk
-from ..flows.engine.replayer import Arrival, Given
-from .taking import Times, times_of
+from ..flows.engine.replayer import Arrival
+from .taking import Times, piece, times_of
 
 __all__ = ["paced"]
 
@@ -48,29 +45,8 @@ def paced(
             until = int(due.search_sorted(reached, side="right"))
             if until > taken:
                 whole = found is None or not by_event
-                yield arrival if whole else _part(arrival, taken, until, due.len())
+                yield arrival if whole else piece(arrival, taken, until, due.len())
                 taken = until
                 continue
             sleep(min(_NAP, max(0.0, (int(due[taken]) - reached) / speed / 1e6)))
             yield None
-
-
-def _part(arrival: Arrival, first: int, until: int, rows: int) -> Arrival:
-    """Return rows `first` to `until` of an arrival; what is not of a row comes with the last."""
-    if until - first == rows:
-        return arrival
-    content, ends = arrival.content, until == rows
-    idle = arrival.idle if ends else ()
-    if isinstance(content, Given):
-        found = content.batch.rows
-        assert found is not None
-        batch = Batch(found[first:until], content.batch.watermark if ends else START)
-        return replace(arrival, content=Given(batch, content.first + first), idle=idle)
-    assert isinstance(content, Chunk)
-    offsets = content.offsets
-    low = -1 if not first else int(offsets[first])
-    high = None if ends else int(offsets[until])
-    dead = [d for d in content.dead if low <= d.offset and (high is None or d.offset < high)]
-    return replace(
-        arrival, content=Chunk(content.rows[first:until], offsets[first:until], dead), idle=idle
-    )

@@ -61,6 +61,8 @@ class Replay:
     graph: Graph
     way: Way
     fed: frozenset[str]
+    arrivals: Iterator[Arrival | None]
+    """What it is fed, once."""
 
 
 def replay(
@@ -104,7 +106,7 @@ def replay(
     due = arrivals if part.speed is None else paced(arrivals, part.speed, times, sleep, now)
     streams = frozenset(fed)
     make = partial(Replayer, arrivals=due, fed=streams)
-    return Replay(rewired, Way(make, ManualClock(), rewiring), streams)
+    return Replay(rewired, Way(make, ManualClock(), rewiring), streams, due)
 
 
 def _chosen(recording: Recording, part: Part, graph: Graph, replaced: Set[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""``headwater record``, ``replay``, ``diff``, ``test``: what a flow did, done again."""
+"""``headwater record``, ``replay``, ``diff``: what a flow did, done again."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ import typer
 from ..flows.errors import HeadwaterError, SettingsError
 from ..flows.graph import Graph, SourceSpec
 from .arguments import (
+    AtOption,
     DeadOption,
     FlowArgument,
+    FromOption,
     LiveOption,
+    PartitionOption,
+    RecordingArgument,
+    ReplaceOption,
     ReportOption,
     SeedOption,
     SetOption,
+    ToOption,
     TracebackOption,
     WorkersOption,
 )
@@ -29,39 +35,13 @@ if TYPE_CHECKING:
     from .catching import Catch
     from .replaying import Part
 
-__all__ = ["register"]
+__all__ = ["PANEL", "caught", "part_of", "prepared", "register"]
 
-_PANEL: Final = "Record and replay"
+PANEL: Final = "Record and replay"
 _FULL: Final = 0.2
 """Seconds between two looks at whether a full disk has room again."""
 _SHORT: Final = 1.0
 """Seconds below which the first of two runs tells nothing about rates."""
-
-RecordingArgument = Annotated[
-    Path,
-    typer.Argument(metavar="RECORDING", help="The folder that `record` wrote.", show_default=False),
-]
-AtOption = Annotated[
-    list[str] | None, typer.Option("--at", metavar="OPERATOR", help="A stream of the recording.")
-]
-FromOption = Annotated[
-    str | None, typer.Option("--from", metavar="TIME", help="Only rows of this time and later.")
-]
-ToOption = Annotated[
-    str | None, typer.Option("--to", metavar="TIME", help="Only rows before this time.")
-]
-PartitionOption = Annotated[
-    list[str] | None,
-    typer.Option("--partition", metavar="NAME", help="Only these partitions; * stands for any."),
-]
-ReplaceOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--replace",
-        metavar="OPERATOR=RECORDING",
-        help="Take the stream of an operator from another recording.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -70,10 +50,9 @@ def register(app: typer.Typer) -> None:
         "record": record,
         "replay": replay,
         "diff": diff,
-        "test": held_against,
     }
     for name, command in commands.items():
-        app.command(name, rich_help_panel=_PANEL)(command)
+        app.command(name, rich_help_panel=PANEL)(command)
 
 
 def record(
@@ -107,7 +86,7 @@ def record(
     from .running import Choices, Way, run_graph
 
     relax_collector()
-    graph, values = _prepared(flow, settings, show_traceback=show_traceback)
+    graph, values = prepared(flow, settings, show_traceback=show_traceback)
     sources = [node.id for node in graph.sources()]
     chosen = list(dict.fromkeys(at or sources))
     taps = tuple(name for name in chosen if name not in sources)
@@ -165,9 +144,9 @@ def replay(
     from .running import Choices, run_graph
 
     relax_collector()
-    graph, values = _prepared(flow, settings, show_traceback=show_traceback)
+    graph, values = prepared(flow, settings, show_traceback=show_traceback)
     with failing_with(USAGE, show_traceback=show_traceback):
-        part = _part(at, partition, first, last, replaced, speed, loop)
+        part = part_of(at, partition, first, last, replaced, speed, loop)
         found = fed(graph, Recording(recording), part)
     for node in found.graph.sources():
         if node.id not in found.fed and isinstance(graph.node(node.id).spec, SourceSpec):
@@ -180,7 +159,7 @@ def replay(
             fail(ABORTED, [f"{graph.flow}: aborted; the sinks have nothing of this replay"])
 
 
-def _prepared(flow: str, settings: list[str] | None, *, show_traceback: bool) -> tuple[Graph, Any]:
+def prepared(flow: str, settings: list[str] | None, *, show_traceback: bool) -> tuple[Graph, Any]:
     """Load a flow and its settings, or end with what is wrong."""
     from .overrides import settings_of
 
@@ -254,13 +233,13 @@ def diff(
 
     relax_collector()
     with failing_with(USAGE, show_traceback=show_traceback):
-        part = _part(at, partition, first, last, replaced)
+        part = part_of(at, partition, first, last, replaced)
         old, new = (
-            _caught(flow, recording, part, settings, workers, seed, show_traceback=show_traceback)
+            caught(flow, recording, part, settings, workers, seed, show_traceback=show_traceback)
             for flow in (before, after)
         )
         if old.seconds < _SHORT:  # it paid for what both need; it is measured again, warm
-            old = _caught(
+            old = caught(
                 before, recording, part, settings, workers, seed, show_traceback=show_traceback
             )
         found = compared(old, new, _keys(key or ()), show=show)
@@ -273,57 +252,7 @@ def diff(
         raise typer.Exit(FAILED)
 
 
-def held_against(
-    flow: FlowArgument,
-    recording: RecordingArgument,
-    expect: Annotated[
-        Path, typer.Option(metavar="FILE", help="The golden file: .csv, .jsonl, .parquet, .arrow.")
-    ],
-    sink: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The sink, if there are several.")
-    ] = None,
-    update: Annotated[
-        bool, typer.Option("--update", help="Write the file instead of comparing.")
-    ] = False,
-    at: AtOption = None,
-    first: FromOption = None,
-    last: ToOption = None,
-    partition: PartitionOption = None,
-    replaced: ReplaceOption = None,
-    workers: WorkersOption = 1,
-    settings: SetOption = None,
-    seed: SeedOption = 0,
-    show_traceback: TracebackOption = False,
-) -> None:
-    """Run a flow on a recording, and hold what a sink would get against a golden file.
-
-    Sinks are not opened. Exit codes: 0 the same, 1 there are differences, 2 anything else.
-    """
-    from .collector import relax_collector
-    from .golden import Golden, written_of
-
-    relax_collector()
-    with failing_with(USAGE, show_traceback=show_traceback):
-        golden = Golden(expect)
-        part = _part(at, partition, first, last, replaced)
-        caught = _caught(
-            flow, recording, part, settings, workers, seed, show_traceback=show_traceback
-        )
-        written = written_of(caught, sink)
-        if update:
-            golden.write(written)
-            say(f"wrote {expect}: {written.rows.height:,} rows")
-            return
-        lines = golden.differences(written)
-    for line in lines:
-        typer.echo(line)
-    if lines:
-        say(f"{expect}: differs; --update writes it anew")
-        raise typer.Exit(FAILED)
-    say(f"{expect}: as expected, {written.rows.height:,} rows")
-
-
-def _part(
+def part_of(
     at: list[str] | None,
     partition: list[str] | None,
     first: str | None,
@@ -341,7 +270,7 @@ def _part(
     )  # fmt: skip
 
 
-def _caught(
+def caught(
     flow: str,
     recording: Path,
     part: Part,
@@ -351,10 +280,11 @@ def _caught(
     *,
     show_traceback: bool,
 ) -> Catch:
+    """Replay a recording with the sinks caught, or end with what is wrong."""
     from ..connectors.recordings import Recording
     from .catching import catch
 
-    graph, values = _prepared(flow, settings, show_traceback=show_traceback)
+    graph, values = prepared(flow, settings, show_traceback=show_traceback)
     with failing_with(USAGE, f"{flow}: ", show_traceback=show_traceback):
         return catch(graph, flow, values, Recording(recording), part, workers=workers, seed=seed)
 

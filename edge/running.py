@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from rich.console import Console
@@ -20,7 +16,7 @@ from ..flows.clock import Clock
 from ..flows.engine.log import RunLog
 from ..flows.engine.runner import BATCH_ROWS, Executor, Options, Progress, Runner
 from ..flows.engine.signatures import flow_hash
-from ..flows.errors import HeadwaterError, RecoveryError
+from ..flows.errors import HeadwaterError
 from ..flows.graph import Graph, SinkSpec
 from ..flows.journal.records import SyncPolicy
 from ..flows.rewiring import Rewiring
@@ -28,17 +24,15 @@ from .clock import SystemClock
 from .deadletters import DeadLetters
 from .live import LineView, LiveView, View, duration
 from .report import Measured, report_of, write_report
+from .stopping import Stopping
 from .tally import rows_read, tallies
 from .traces import shown, user_place
 
 __all__ = ["Choices", "Outcome", "Way", "run_graph"]
 
 Say = Callable[[str], None]
-_FULL: Final = 0.2
-"""Seconds between two looks at whether a full disk has room again."""
 _WATCH_EVERY: Final = 100_000
 """µs between two looks at where the run stands, at the least."""
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +52,10 @@ class Choices:
     """µs between two images of a durable run."""
     reset: tuple[str, ...] = ()
     """Operators that begin without the state that was kept for them."""
+    savepoint: Path | None = None
+    """The folder of a savepoint that a durable run begins from."""
+    new_sinks: bool = False
+    """Whether its sinks begin anew then, and not where they stood."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,20 +105,22 @@ def run_graph(
     clock = way.clock
     started, begun = SystemClock().now(), time.monotonic()
     view = _view(graph, clock, choices, say)
+    stopping = Stopping(say)
     try:
         executor = _executor(reference, choices.workers, options, way.rewiring)
-        log = None if choices.state is None else _log(choices.state, graph, clock, choices, say)
-        runner = way.make(
-            graph, clock, options, letters.bury, executor, log=log, letters=letters, notice=say
-        )
-        with _stopped_by_signals(runner, say) as stopped:
+        with stopping.heard():
+            log = None if choices.state is None else _log(graph, clock, choices, say, stopping)
+            runner = way.make(
+                graph, clock, options, letters.bury, executor, log=log, letters=letters, notice=say
+            )
+            stopping.of(runner)
             progress = runner.run(view.watch, watch_every=_WATCH_EVERY)
     except SystemExit as error:
         raise HeadwaterError(_told(error)) from error
     finally:
         view.close()
         letters.close()
-    outcome = Outcome(progress, time.monotonic() - begun, stopped.is_set())
+    outcome = Outcome(progress, time.monotonic() - begun, stopping.asked)
     _summarise(graph, outcome, letters, say)
     if choices.report is not None:
         measured = Measured(started, outcome.seconds, choices.workers)
@@ -128,19 +128,23 @@ def run_graph(
     return outcome
 
 
-def _log(folder: Path, graph: Graph, clock: Clock, choices: Choices, say: Say) -> RunLog:
+def _log(graph: Graph, clock: Clock, choices: Choices, say: Say, stopping: Stopping) -> RunLog:
     from ..connectors.journal import FileStorage, JournalSettings
     from ..connectors.runlog import FolderLog
+    from ..connectors.savepoints import begin_from, check_begun
 
-    if choices.workers > 1:
-        raise RecoveryError("a run with --state has one worker: leave --workers out")
+    assert choices.state is not None
+    if choices.savepoint is not None:
+        begin_from(choices.savepoint, choices.state, new_sinks=choices.new_sinks)
+    else:
+        check_begun(choices.state)
     return FolderLog(
-        FileStorage(folder, create=True),
+        FileStorage(choices.state, create=True),
         clock,
         flow_hash(graph),
         settings=JournalSettings(sync=choices.sync),
         every=choices.image_every,
-        wait=lambda: time.sleep(_FULL),
+        wait=stopping.wait,
         notice=say,
     )
 
@@ -171,32 +175,6 @@ def _view(graph: Graph, clock: Clock, choices: Choices, say: Say) -> View:
     if choices.live and console.is_terminal and not console.is_dumb_terminal:
         return LiveView(graph, clock, console, redirect=sys.stdout.isatty())
     return LineView(graph, say)
-
-
-@contextmanager
-def _stopped_by_signals(runner: Runner, say: Say) -> Iterator[threading.Event]:
-    """Let the first signal stop the runner and the second interrupt it; gives whether one came."""
-    stopped = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if runner.completed:
-            return
-        if stopped.is_set():
-            raise KeyboardInterrupt
-        stopped.set()
-        runner.stop()
-        with suppress(RuntimeError, OSError):  # it came amid another line, or nobody reads them
-            say("stopping: what was read is worked off, the sinks are completed; again to abort")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped  # only the main thread is sent signals
-        return
-    before = [(number, signal.signal(number, handle)) for number in _SIGNALS]
-    try:
-        yield stopped
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
 
 
 def _summarise(graph: Graph, outcome: Outcome, letters: DeadLetters, say: Say) -> None:

@@ -12,7 +12,7 @@ from ..flows.batch import END, START, WATERMARK, Batch
 from ..flows.connector import Chunk, Dead
 from ..flows.engine.replayer import Arrival, Given, Place
 
-__all__ = ["Between", "repeated", "times_of"]
+__all__ = ["Between", "piece", "repeated", "times_of"]
 
 Times = Mapping[str, str | None]
 """The column of the event time, by stream."""
@@ -28,6 +28,27 @@ def times_of(arrival: Arrival, times: Times) -> pl.Series | None:
     if time is None or rows is None or not rows.height:
         return None
     return rows[time].to_physical()
+
+
+def piece(arrival: Arrival, first: int, until: int, rows: int) -> Arrival:
+    """Return rows `first` to `until` of an arrival; what is not of a row comes with the last."""
+    if until - first == rows:
+        return arrival
+    content, ends = arrival.content, until == rows
+    idle = arrival.idle if ends else ()
+    if isinstance(content, Given):
+        found = content.batch.rows
+        assert found is not None
+        batch = Batch(found[first:until], content.batch.watermark if ends else START)
+        return replace(arrival, content=Given(batch, content.first + first), idle=idle)
+    assert isinstance(content, Chunk)
+    offsets = content.offsets
+    low = -1 if not first else int(offsets[first])
+    high = None if ends else int(offsets[until])
+    dead = [d for d in content.dead if low <= d.offset and (high is None or d.offset < high)]
+    return replace(
+        arrival, content=Chunk(content.rows[first:until], offsets[first:until], dead), idle=idle
+    )
 
 
 @dataclass(slots=True)

@@ -17,7 +17,8 @@ Contract of a reader (the conformance suite checks each sentence):
 - `close` may be called at any time, more than once.
 
 Contract of a writer: rows are complete and visible to others after `close` returns and not
-before (or, for a sink that is not a file, after `flush`); `abort` leaves nothing half-written.
+before (or, for a sink that is not a file, after `flush`); `abort` leaves nothing half-written. A
+method that raises `NoRoomError` has done nothing, and can be called again.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ HeadwaterError                  everything below
 ├── SchemaError                 a type or a schema that cannot be used
 ├── ExpressionError             an expression that an operation does not take
 ├── ConnectorError              an outside system: a file, a port, a broker
+│   └── NoRoomError             it has no room, and took nothing: try again
 ├── SettingsError               a flow's settings do not validate
 ├── RowError                    a user function raised for a row and the flow stops on errors
 ├── WorkerError                 a worker process died or answered with an error
@@ -25,6 +26,7 @@ __all__ = [
     "ExpressionError",
     "FlowError",
     "HeadwaterError",
+    "NoRoomError",
     "Problem",
     "RecordingError",
     "RecoveryError",
@@ -49,6 +51,13 @@ class ExpressionError(HeadwaterError):
 
 class ConnectorError(HeadwaterError):
     """An outside system (a file, a port, a broker) refused or is not as described."""
+
+
+class NoRoomError(ConnectorError):
+    """There is no room for what was given; nothing of it was taken, so that it may be given again.
+
+    A durable run waits for room; any other fails.
+    """
 
 
 class SettingsError(HeadwaterError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import ClassVar
 
 from .connector import Chunk, Reader, Signal, Source, SourceContext
 from .errors import FlowError, Problem
@@ -127,6 +128,7 @@ class _Nothing(Event):
 class _Fed(Source[Event]):
     """A source whose rows are handed to the runner, and never read."""
 
+    rewinds: ClassVar[bool] = False
     names: tuple[str, ...]
 
     def partitions(self) -> Sequence[str]:

@@ -69,6 +69,10 @@ class Restarting:
     def ticks(self) -> bool:
         return self._shard.ticks
 
+    @property
+    def workers(self) -> int:
+        return 0
+
     def snapshot(self) -> Mapping[str, Tables]:
         return self._shard.snapshot()
 

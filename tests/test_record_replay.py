@@ -18,6 +18,7 @@ from polars.testing import assert_frame_equal
 import headwater as hw
 from headwater.connectors.journal import FileStorage, JournalSettings
 from headwater.connectors.recordings import FolderTape, Recording
+from headwater.edge.faults import Faults, Subject
 from headwater.edge.flowfile import load_flow, module_of
 from headwater.edge.replaying import Part, replay
 from headwater.flows.clock import ManualClock
@@ -369,13 +370,13 @@ def act(live: Live, runner: Runner, clock: ManualClock, seed: int) -> None:
         pass
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_time_silence_and_arrival_are_replayed(tmp_path: Path, seed: int) -> None:
+def acted(folder: Path, seed: int) -> Live:
+    """Let rows come by chance, and record them."""
     live, clock = Live(), ManualClock(BEGIN)
     graph = live.flow().graph()
     at = [node.id for node in graph.sources()]
     tape = FolderTape(
-        FileStorage(tmp_path / "recording", create=True), graph, at, clock,
+        FileStorage(folder, create=True), graph, at, clock,
         settings=JournalSettings(), wait=pytest.fail, notice=pytest.fail,
     )  # fmt: skip
     runner = Recorder(graph, clock, Options(), live.bury, tape=tape, at=at)
@@ -384,6 +385,12 @@ def test_time_silence_and_arrival_are_replayed(tmp_path: Path, seed: int) -> Non
     runner.finish()
     runner.close()
     tape.close()
+    return live
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_time_silence_and_arrival_are_replayed(tmp_path: Path, seed: int) -> None:
+    live = acted(tmp_path / "recording", seed)
     assert all(sink.rows for sink in live.sinks)
     assert any("late" in letter["reason"] for letter in live.letters)
     for speed in (None, 1e9):
@@ -392,3 +399,16 @@ def test_time_silence_and_arrival_are_replayed(tmp_path: Path, seed: int) -> Non
         found.way.make(found.graph, found.way.clock, Options(), again.bury).run()
         assert [sink.rows for sink in live.sinks] == [sink.rows for sink in again.sinks]
         assert live.letters == again.letters
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_time_silence_and_arrival_survive_faults(tmp_path: Path, seed: int) -> None:
+    live = acted(tmp_path / "recording", seed)
+    faults = Faults(
+        Subject(lambda: (Live().flow().graph(), None), Recording(tmp_path / "recording"))
+    )
+    assert sum(len(sink.rows) for sink in live.sinks) + len(live.letters) == faults.rows
+    assert () == faults.unsteady
+    trials = [faults.tried(number) for number in range(6)]
+    assert [] == [trial for trial in trials if trial.differences]
+    assert sum(trial.deaths for trial in trials) > 6

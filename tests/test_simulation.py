@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,12 @@ from headwater.flows.engine.executor import Local
 from headwater.flows.engine.image import ChannelImage, Image
 from headwater.flows.engine.inputs import Inputs
 from headwater.flows.engine.progress import SourceState
+from headwater.flows.engine.room import Room
 from headwater.flows.engine.runner import Runner
+from headwater.flows.errors import NoRoomError
 from headwater.flows.snapshot import Tables
 
+from .simulation import ends
 from .simulation.disk import Disk
 from .simulation.ends import FileWriter, Letters
 from .simulation.history import Violation
@@ -42,11 +46,17 @@ def test_a_seed_is_the_same_world_each_time() -> None:
 # The simulation has teeth
 
 
-def found(disk: type[Disk] = Disk, flow: int = 0, of: int = 1) -> int | None:
-    """The first seed that finds something wrong; one `of` so many is about one `flow`."""
+def found(disk: type[Disk] = Disk, flow: int = 0, of: int = 1, *, full: bool = False) -> int | None:
+    """The first seed that finds something wrong; one `of` so many is about one `flow`.
+
+    With `full`, of those whose disk may be full.
+    """
     for seed in range(flow, WITHIN, of):
+        world = World(seed, disk=disk)
+        if full and not world.nature.full:
+            continue
         try:
-            World(seed, disk=disk).run()
+            world.run()
         except Violation:
             return seed
     return None
@@ -131,6 +141,29 @@ def test_an_acknowledgement_before_the_commit_is_found(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Inputs, "read", acknowledges)
     assert found() is not None
+
+
+def test_half_a_row_that_is_left_where_there_was_no_room_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def leaves(disk: Disk, name: str, data: Sequence[bytes]) -> None:
+        try:
+            disk.append(name, data)
+        except OSError as error:
+            raise NoRoomError(f"{name}: there is no room") from error
+
+    monkeypatch.setattr(ends, "append", leaves)
+    assert found(flow=0, of=3, full=True) is not None
+
+
+def test_going_on_without_what_finds_no_room_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def goes_on(self: Room, act: Callable[[], object]) -> object:
+        with suppress(NoRoomError):
+            return act()
+        return None
+
+    monkeypatch.setattr(Room, "found", goes_on)
+    assert found(flow=0, of=3, full=True) is not None
 
 
 def test_rows_that_are_put_out_before_the_commit_are_found(

@@ -11,7 +11,21 @@ from ...flows.connector import Sink, SinkContext, Writer
 from ...flows.declaration import DeadLetter
 from ...flows.rows import events_of
 
-__all__ = ["Buried", "Catching", "Caught"]
+__all__ = ["Buried", "Catching", "Caught", "unlike"]
+
+
+def unlike(before: pl.DataFrame, after: pl.DataFrame) -> int | None:
+    """Return the first row in which two tables differ, None if they are the same."""
+    if before.height == after.height and (not before.height or before.equals(after)):
+        return None
+    same, most = 0, min(before.height, after.height)
+    while same < most:
+        count = (most - same + 1) // 2
+        if before.slice(same, count).equals(after.slice(same, count)):
+            same += count
+        else:
+            most = same + count - 1
+    return same
 
 
 class Caught:
@@ -69,13 +83,9 @@ class Caught:
         if before is None or not before.height:
             return None
         after = self.rows.head(before.height)
-        if before.equals(after):
+        place = unlike(before, after)
+        if place is None:
             return None
-        place = next(
-            place
-            for place in range(before.height)
-            if not before.slice(place, 1).equals(after.slice(place, 1))
-        )
         self._seen = min(place, self._seen)
         return place, before.slice(place, 1), after.slice(place, 1)
 
@@ -121,23 +131,29 @@ class Buried:
     """The dead letters that no operator of the flow reads; implements `Letters`."""
 
     def __init__(self) -> None:
-        self._letters: list[DeadLetter] = []
+        self._caught = Caught()
         self._seen: dict[str, int] = {}
 
     def bury(self, letters: pl.DataFrame) -> None:
-        self._letters += events_of(letters, DeadLetter)
+        self._caught.add(letters)
 
     def position(self) -> bytes:
-        return b"%d" % len(self._letters)
+        return b"%d" % len(self._caught)
 
     def rewind(self, position: bytes | None) -> None:
-        del self._letters[int(position or 0) :]
+        self._caught.rewind(int(position or 0))
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """Every letter that came."""
+        return self._caught.rows
 
     def unread(self, operator: str | None = None) -> list[DeadLetter]:
         """Return the letters of one operator, or of all, that were not taken yet."""
+        letters = events_of(self.rows, DeadLetter) if len(self._caught) else []
         return [
             letter
-            for place, letter in enumerate(self._letters)
+            for place, letter in enumerate(letters)
             if operator in (None, letter.operator) and place >= self._seen.get(letter.operator, 0)
         ]
 
@@ -145,5 +161,5 @@ class Buried:
         """Return the letters of one operator, or of all, since it was last asked for them."""
         letters = self.unread(operator)
         for name in {letter.operator for letter in letters}:
-            self._seen[name] = max(len(self._letters), self._seen.get(name, 0))
+            self._seen[name] = max(len(self._caught), self._seen.get(name, 0))
         return letters

@@ -38,12 +38,17 @@ class Executor(Protocol):
         """Whether an operator goes by processing time."""
         ...
 
+    @property
+    def workers(self) -> int:
+        """Processes beside this one; with any, what a feed gives may come with a later one."""
+        ...
+
     def snapshot(self) -> Mapping[str, Tables]:
-        """Return what the operators remember, by node, between two feeds."""
+        """Return what the operators remember, by node, all that was fed being settled."""
         ...
 
     def restore(self, tables: Mapping[str, Tables]) -> None:
-        """Give fresh operators back what `snapshot` returned."""
+        """Give fresh operators back what `snapshot` returned, with as many workers."""
         ...
 
     def close(self) -> None:
@@ -73,6 +78,10 @@ class Local:
     @property
     def ticks(self) -> bool:
         return self._shard.ticks
+
+    @property
+    def workers(self) -> int:
+        return 0
 
     def snapshot(self) -> Mapping[str, Tables]:
         return self._shard.snapshot()

@@ -53,3 +53,5 @@ class Image:
     counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dead: int = 0
     finished: bool = False
+    workers: int = 0
+    """Processes beside the first that operators were spread over."""

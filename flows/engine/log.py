@@ -58,6 +58,10 @@ class RunLog(Protocol):
         """
         ...
 
+    def wait(self) -> None:
+        """Wait a moment for room; raises `HeadwaterError` if the run is not to wait any more."""
+        ...
+
     def close(self) -> None:
         """End, with all that was appended durable."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 import polars as pl
@@ -14,6 +15,7 @@ from ..errors import FlowError, Problem
 from ..graph import Graph, Node, SinkSpec
 from .image import Image
 from .options import Options
+from .room import Room
 
 __all__ = ["Letters", "Outputs"]
 
@@ -22,7 +24,7 @@ class Letters(Protocol):
     """Where the dead letters go that no operator of a flow reads."""
 
     def bury(self, letters: pl.DataFrame) -> None:
-        """Take letters; raises `ConnectorError`."""
+        """Take letters; raises `ConnectorError`, `NoRoomError` if none was taken."""
         ...
 
     def position(self) -> bytes:
@@ -37,8 +39,9 @@ class Letters(Protocol):
 class Outputs:
     """The writers of a run, by the nodes of their sinks."""
 
-    def __init__(self, graph: Graph, clock: Clock, options: Options) -> None:
+    def __init__(self, graph: Graph, clock: Clock, options: Options, room: Room) -> None:
         self._graph = graph
+        self._room = room
         self._clock = clock
         self._options = options
         self._writers: dict[str, Writer] = {}
@@ -53,7 +56,8 @@ class Outputs:
             sink, context = self._sink(node)
             if durable:
                 position = None if image is None else image.sinks.get(node.id)
-                self._writers[node.id] = sink.resume(context, position)
+                opened = partial(sink.resume, context, position)
+                self._writers[node.id] = self._room.found(opened)
                 if sink.resumes:
                     self._resuming.add(node.id)
             else:
@@ -88,22 +92,23 @@ class Outputs:
 
     def write(self, sink: str, rows: pl.DataFrame) -> None:
         """Hand rows to a sink."""
-        self._writers[sink].write(rows[self._columns[sink]])
+        write, given = self._writers[sink].write, rows[self._columns[sink]]
+        self._room.found(lambda: write(given))
         self.written[sink] += rows.height
 
     def flush(self) -> None:
         """Have every sink hand over what it holds back."""
         for writer in self._writers.values():
-            writer.flush()
+            self._room.found(writer.flush)
 
     def positions(self) -> Mapping[str, bytes | None]:
         """Return where every writer stands; what was written is durable."""
-        return {name: writer.position() for name, writer in self._writers.items()}
+        return {name: self._room.found(writer.position) for name, writer in self._writers.items()}
 
     def close(self) -> None:
         """Complete every sink."""
         for name, writer in list(self._writers.items()):
-            writer.close()
+            self._room.found(writer.close)
             del self._writers[name]
 
     def suspend(self) -> None:

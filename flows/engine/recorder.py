@@ -130,6 +130,10 @@ class _Tapped:
     def ticks(self) -> bool:
         return self._inner.ticks
 
+    @property
+    def workers(self) -> int:
+        return self._inner.workers
+
     def counts(self) -> dict[str, Counts]:
         return self._inner.counts()
 

@@ -48,7 +48,8 @@ class Replayer(Runner):
     """A runner that does what `arrivals` say, in their order and at their time.
 
     Sources that are not fed (see `Rewiring`) are read as ever, as far as event time has come. An
-    arrival of None is a moment in which nothing comes. `clock` goes by the arrivals.
+    arrival of None is a moment in which nothing comes. `clock` goes by the arrivals. With a log,
+    what sources gave can be replayed, and `arrivals` begin after the steps that the log has.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Replayer(Runner):
                     self._places[source.node.id, name] = source, partition
 
     def step(self) -> Did:
-        if self._stopping:
+        if self._stopping or self._finished:
             return Did.END
         if self._next is None and not self._over:
             self._advance()
@@ -136,12 +137,12 @@ class Replayer(Runner):
     def _arrive(self, arrival: Arrival) -> None:
         idle = [_channel(*self._places[place]) for place in arrival.idle]
         if arrival.place is None:
-            self._perform(None, 0, None, arrival.now, idle)
+            self._do(None, 0, None, arrival.now, idle)
             return
         source, partition = self._places[arrival.place]
         content = arrival.content
         if not isinstance(content, Given):
-            self._perform(source, partition, content, arrival.now, idle)
+            self._do(source, partition, content, arrival.now, idle)
             return
         self._perform(None, 0, None, arrival.now, idle)
         batch = content.batch

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from enum import Enum
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -26,6 +27,7 @@ from .options import BATCH_ROWS, Options
 from .outputs import Letters, Outputs
 from .progress import Progress, SourceState
 from .record import Record
+from .room import Room
 from .shard import Counts, Step, total
 from .signatures import flow_hash, kept_state, signatures_of
 
@@ -71,7 +73,8 @@ class Runner:
         self._options = options
         self._executor: Executor = executor or Local(graph, options)
         self._inputs = Inputs(graph, clock, options)
-        self._outputs = Outputs(graph, clock, options)
+        self._room = Room(None if log is None else log.wait, notice)
+        self._outputs = Outputs(graph, clock, options, self._room)
         self._log = log
         self._grave = letters
         self._notice = notice
@@ -127,7 +130,8 @@ class Runner:
             self._flow, self._signatures = flow_hash(self.graph), signatures_of(self.graph)
         image = None if log is None else log.image
         if image is not None:
-            self._executor.restore(kept_state(image, self.graph, self._options.reset))
+            reset, workers = self._options.reset, self._executor.workers
+            self._executor.restore(kept_state(image, self.graph, reset, workers))
             self._now, self._dead = image.now, image.dead
             self._before = {name: Counts(**found) for name, found in image.counts.items()}
         for text in self._inputs.open(image, acknowledged=log is not None):
@@ -223,6 +227,7 @@ class Runner:
             self._deliver(self._executor.settle())
         self._commit()
         self._put_out(self._made)
+        self._made = Made()
 
     def _drain(self, source: SourceState) -> None:
         """Work off what a source that cannot rewind has taken in, as it would be lost."""
@@ -280,12 +285,14 @@ class Runner:
             return
         if taken is not None or idle or self._executor.ticks:
             kept = chunk if source is not None and not source.rewinds else None
-            marks = self._made.marks(self._numbers)
+            # With workers, what came out now may be of steps before: no two runs have the same.
+            marks = () if self._executor.workers else self._made.marks(self._numbers)
             log.append(Record(self._now, taken, tuple(idle), kept, marks))
             if source is not None and (offset := source.offsets[partition]) is not None:
                 self._made.acknowledge = source.readers[partition], offset
             self._uncommitted.append((log.following, self._made))
             self._made = Made()
+        self._hold(log)  # what came of steps before
         self._release()
         if len(self._uncommitted) >= _GROUP:
             self._commit()
@@ -302,7 +309,8 @@ class Runner:
             if chunk is None:
                 chunk = self._inputs.read_again(taken)
             self._perform(source, partition, chunk, record.now, record.idle)
-        odd = self._made.unlike(record.outputs, self.graph, self._numbers)
+        workers = self._executor.workers
+        odd = [] if workers else self._made.unlike(record.outputs, self.graph, self._numbers)
         if odd:
             self._notice(
                 f"{', '.join(odd)}: gave other rows when a step was done again; what its functions "
@@ -376,6 +384,22 @@ class Runner:
 
     # A durable run
 
+    def _hold(self, log: RunLog) -> None:
+        """Keep what came out back until all that was appended is committed."""
+        made = self._made
+        if made.rows or made.letters:
+            self._uncommitted.append((log.following, made))
+            self._made = Made()
+
+    def _settle(self, log: RunLog) -> None:
+        """Have all that was fed worked off, and hold what comes of it."""
+        while True:
+            step = self._executor.settle()
+            self._deliver(step)
+            if not step.dead:
+                break
+        self._hold(log)
+
     def _release(self) -> None:
         """Put out what committed steps gave."""
         assert self._log is not None
@@ -393,12 +417,13 @@ class Runner:
         for sink, rows in made.rows:
             self._outputs.write(sink, rows)
         for letters in made.letters:
-            self._bury(letters)
+            self._room.found(partial(self._bury, letters))
         if made.acknowledge is not None:
             reader, offset = made.acknowledge
             reader.acknowledge(offset)
 
     def _save(self, log: RunLog, *, finished: bool = False, needed: bool = False) -> None:
+        self._settle(log)
         self._commit()
         inputs, outputs = self._inputs, self._outputs
         log.save(
@@ -412,11 +437,12 @@ class Runner:
                 self._executor.snapshot(),
                 self._signatures,
                 outputs.positions(),
-                None if self._grave is None else self._grave.position(),
+                None if self._grave is None else self._room.found(self._grave.position),
                 dict(outputs.written),
                 {name: asdict(found) for name, found in self.progress().counts.items()},
                 dead=self._dead,
                 finished=finished,
+                workers=self._executor.workers,
             ),
             needed=needed,
         )

@@ -40,11 +40,20 @@ def flow_hash(graph: Graph) -> bytes:
     return _digest("\n".join(_told(node, graph, code=True) for node in graph.nodes))
 
 
-def kept_state(image: Image, graph: Graph, reset: Set[str] = frozenset()) -> dict[str, Tables]:
+def kept_state(
+    image: Image, graph: Graph, reset: Set[str] = frozenset(), workers: int = 0
+) -> dict[str, Tables]:
     """Return the state that operators go on with, by node; those in `reset` begin anew.
 
-    Raises `RecoveryError` if state was kept by operators that are not there as they were.
+    Raises `RecoveryError` if state was kept by operators that are not there as they were, or shared
+    by another number of workers.
     """
+    if image.workers != workers:
+        kept_with = max(1, image.workers)
+        raise RecoveryError(
+            f"the run was kept with {kept_with} worker{'s' if kept_with > 1 else ''}; run it with "
+            f"--workers {kept_with}"
+        )
     now = signatures_of(graph)
     unknown = reset - set(image.owners.values())
     if unknown:

@@ -16,7 +16,7 @@ from .errors import LockedError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Crashed", "FaultyStorage"]
+__all__ = ["Crashed", "FaultyStorage", "MortalStorage"]
 
 _SECTOR: Final = 512
 
@@ -238,6 +238,26 @@ class FaultyStorage:
                     stop = min(end, sector + _SECTOR)
                     content[sector:stop] = bytes(stop - sector)
         return bytes(content)
+
+
+class MortalStorage(FaultyStorage):
+    """Once it died in an operation, every other raises `Crashed`, until `crash` or `kill`."""
+
+    dead = False
+
+    def crash(self) -> None:
+        self.dead = False
+        super().crash()
+
+    def kill(self) -> None:
+        self.dead = False
+        super().kill()
+
+    def _step(self) -> bool:
+        if self.dead:
+            raise Crashed
+        self.dead = super()._step()
+        return self.dead
 
 
 def _apply(names: dict[str, _File], change: _NameChange) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Storage"]
+__all__ = ["FULL", "Storage"]
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a full disk says."""
 
 
 class Storage(Protocol):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from headwater.flows.journal.faulty import Crashed, FaultyStorage
+from headwater.flows.errors import NoRoomError
+from headwater.flows.journal.faulty import Crashed, MortalStorage
+from headwater.flows.journal.storage import FULL
 
-__all__ = ["AtOnce", "Disk", "SimulatedClock"]
+__all__ = ["AtOnce", "Disk", "SimulatedClock", "append"]
 
 
-class Disk(FaultyStorage):
-    """Once the machine is dead, every operation raises `Crashed`, until `crash` or `kill`."""
-
-    dead = False
+class Disk(MortalStorage):
+    """A disk of a machine that others may let die, too."""
 
     def check(self) -> None:
         """Raise `Crashed` if the machine is dead."""
@@ -27,23 +27,22 @@ class Disk(FaultyStorage):
         self.dead = True
         raise Crashed
 
-    def crash(self) -> None:
-        self.dead = False
-        super().crash()
-
-    def kill(self) -> None:
-        self.dead = False
-        super().kill()
-
     @property
     def used(self) -> int:
         """Bytes of all files."""
         return sum(self.size(name) for name in self.names())
 
-    def _step(self) -> bool:
-        self.check()
-        self.dead = super()._step()
-        return self.dead
+
+def append(disk: Disk, name: str, data: Sequence[bytes]) -> None:
+    """Append to a file; on a full disk, raises `NoRoomError` and leaves nothing of it."""
+    size = disk.size(name)
+    try:
+        disk.append(name, data)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        disk.truncate(name, size)
+        raise NoRoomError(f"{name}: there is no room") from error
 
 
 class SimulatedClock:

@@ -6,7 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import polars as pl
 
@@ -24,8 +24,7 @@ from headwater.flows.connector import (
 from headwater.flows.errors import ConnectorError
 from headwater.flows.schema import schema_of
 
-if TYPE_CHECKING:
-    from .disk import Disk
+from .disk import Disk, append
 
 __all__ = ["Bell", "Client", "FileSink", "Letters", "Outside", "Posted", "Tape", "Tapes"]
 
@@ -294,9 +293,11 @@ class FileWriter(Writer):
         self._do(lambda: disk.truncate(self.name, int(position)))
 
     def write(self, rows: pl.DataFrame) -> None:
-        self._buffer.append(lines(rows).encode())
+        given = [*self._buffer, lines(rows).encode()]
         if self._chance is None or self._chance.random() < 0.7:
-            self._flush()
+            self._do(lambda: append(self._disk, self.name, given))
+            given = []
+        self._buffer = given
 
     def position(self) -> bytes | None:
         if self._complete:
@@ -327,7 +328,7 @@ class FileWriter(Writer):
 
     def _flush(self) -> None:
         if self._buffer:
-            self._do(lambda: self._disk.append(self.name, self._buffer))
+            self._do(lambda: append(self._disk, self.name, self._buffer))
             self._buffer = []
 
     def _do(self, call: Callable[[], None]) -> None:
@@ -361,10 +362,9 @@ class _BellWriter(Writer):
         self._outside.heard += lines(rows).splitlines()
 
     def close(self) -> None:
-        """It is complete."""
-
-    def abort(self) -> None:
         """It stays as it is."""
+
+    abort = close
 
 
 class Letters:
@@ -376,7 +376,7 @@ class Letters:
         self._disk = disk
 
     def bury(self, letters: pl.DataFrame) -> None:
-        self._do(lambda: self._disk.append(self.NAME, [lines(letters).encode()]))
+        self._do(lambda: append(self._disk, self.NAME, [lines(letters).encode()]))
 
     def position(self) -> bytes:
         self._do(lambda: self._disk.sync(self.NAME))

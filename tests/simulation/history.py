@@ -147,6 +147,9 @@ class Recorded:
         self._log.save(replace(image, counts=counts), needed=needed)
         self._promise()
 
+    def wait(self) -> None:
+        self._log.wait()
+
     def close(self) -> None:
         self._log.close()
 
@@ -177,6 +180,9 @@ class Replayed:
 
     def save(self, image: Image, *, needed: bool) -> None:
         """Nothing can happen to it."""
+
+    def wait(self) -> None:
+        raise Violation("there is room")
 
     def close(self) -> None:
         """It holds nothing."""

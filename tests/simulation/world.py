@@ -13,7 +13,7 @@ from headwater.flows.clock import ManualClock
 from headwater.flows.engine.options import Options
 from headwater.flows.engine.progress import Progress
 from headwater.flows.engine.runner import Did, Runner
-from headwater.flows.errors import HeadwaterError, RecoveryError
+from headwater.flows.errors import HeadwaterError, NoRoomError, RecoveryError
 from headwater.flows.journal.errors import DamageError, LossError
 from headwater.flows.journal.faulty import Crashed
 from headwater.flows.journal.records import SyncPolicy
@@ -39,8 +39,11 @@ _TOLD = (
     "no room for an image",
     "no image of the run",
     "the run has ended before",
+    "there is room again",
 )
 """How what may be said to a person begins."""
+_NO_ROOM = ": there is no room; it goes on when there is room"
+"""What is said of a sink, after its name."""
 
 _stage: list[Outside] = []
 """The world that the flows are in."""
@@ -228,8 +231,8 @@ class World:
         if isinstance(error, RecoveryError) and "has changed since" in str(error) and self.edited:
             self.code, self.edited = self.code_before, False
             return
-        allowed = (self.nature.errors or self.nature.full) and not self.quiet
-        if not allowed or isinstance(error, DamageError):
+        stopped = isinstance(error, NoRoomError) and self.nature.full
+        if not (stopped or self.nature.errors) or self.quiet or isinstance(error, DamageError):
             raise Violation(f"the run failed: {error}") from error
         if isinstance(error, LossError) and self.nature.sync != "never":
             raise Violation(f"the run failed: {error}") from error
@@ -283,14 +286,18 @@ class World:
             self.disk.capacity = _PLENTY
         elif self.chance.random() < 0.05:
             self.disk.die()
+        elif self.chance.random() < 0.05:
+            raise NoRoomError("stopped while it waited for room")
 
     def _listen(self) -> None:
         """Check what was said to a person in a life: once that there is no room, and once not."""
-        odd = [text for text in self.notices if not text.startswith(_TOLD)]
+        odd = [t for t in self.notices if not t.startswith(_TOLD) and not t.endswith(_NO_ROOM)]
         if odd:
             raise Violation(f"it was said: {odd}")
         full = [text.startswith(_TOLD[0]) for text in self.notices if text.startswith(_TOLD[:2])]
-        if full != [number % 2 == 0 for number in range(len(full))]:
+        sinks = [t.endswith(_NO_ROOM) for t in self.notices if t.endswith((_NO_ROOM, _TOLD[-1]))]
+        every_other = [number % 2 == 0 for number in range(max(len(full), len(sinks)))]
+        if full != every_other[: len(full)] or sinks != every_other[: len(sinks)]:
             raise Violation(f"it was said more than once: {self.notices}")
 
     # What came of it
