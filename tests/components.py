@@ -19,7 +19,7 @@ import pytest
 
 from headwater.ext import COMPILED
 
-__all__ = ["KINDS", "kernel", "need"]
+__all__ = ["KINDS", "kernel", "lack", "need"]
 
 KINDS: Final = ("python", "compiled")
 """A kernel's twin, and the kernel itself."""
@@ -37,7 +37,7 @@ def need(name: str) -> None:
     elif os.environ.get("HEADWATER_PURE") == "1":
         pytest.skip("the compiled kernels are switched off: HEADWATER_PURE=1")
     elif not COMPILED:
-        _lack("headwater.ext._*", _BUILD, required=_kernels_required())
+        lack("headwater.ext._*", _BUILD, required=_kernels_required())
 
 
 def kernel(name: str, kind: str = "compiled") -> ModuleType:
@@ -53,10 +53,11 @@ def _module(name: str, how: str, *, required: bool = False) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-    _lack(name, how, required=required)
+    lack(name, how, required=required)
 
 
-def _lack(name: str, how: str, *, required: bool) -> NoReturn:
+def lack(name: str, how: str, *, required: bool = False) -> NoReturn:
+    """Skip a test for want of something, by name; fail if it is required."""
     if required or os.environ.get("CI"):
         pytest.fail(f"{name} is missing, and is required here: {how}", pytrace=False)
     pytest.skip(f"{name} is missing: {how}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import polars as pl
 
 from headwater.flows.batch import Batch
+from headwater.flows.engine.executor import Local
 from headwater.flows.engine.options import Options
-from headwater.flows.engine.shard import Counts, Shard, Step
+from headwater.flows.engine.shard import Shard, Step
 from headwater.flows.graph import Edge, Graph
 from headwater.flows.snapshot import Tables
 
@@ -29,7 +30,7 @@ def through_bytes(tables: Tables) -> Tables:
     return found
 
 
-class Restarting:
+class Restarting(Local):
     """Runs all operators in this thread; before some of the feeds, in a shard made anew.
 
     `seed` says before which. A snapshot must stay as it is while the shard it was taken of goes
@@ -37,15 +38,10 @@ class Restarting:
     """
 
     def __init__(self, graph: Graph, options: Options, seed: int, share: float = 0.2) -> None:
-        self._make: Callable[[], Shard] = lambda: Shard(
-            graph,
-            [node.id for node in graph.nodes],
-            seed=options.seed,
-            settings=options.settings,
-        )
+        super().__init__(graph, options)
+        self._fresh: Callable[[], Shard] = lambda: Local(graph, options)._shard
         self._random = random.Random(seed)
         self._share = share
-        self._shard = self._make()
         self._taken = self._shard.snapshot()
         self._since: list[tuple[Edge, Batch] | int] = []
         self.restarts = 0
@@ -59,36 +55,13 @@ class Restarting:
         self._since.append(now)
         return self._shard.tick(now)
 
-    def settle(self) -> Step:
-        return Step()
-
-    def counts(self) -> dict[str, Counts]:
-        return self._shard.counted()
-
-    @property
-    def ticks(self) -> bool:
-        return self._shard.ticks
-
-    @property
-    def workers(self) -> int:
-        return 0
-
-    def snapshot(self) -> Mapping[str, Tables]:
-        return self._shard.snapshot()
-
-    def restore(self, tables: Mapping[str, Tables]) -> None:
-        self._shard.restore(tables)
-
-    def close(self) -> None:
-        self._shard.close()
-
     def _perhaps_restart(self) -> None:
         if self._random.random() < self._share:
             self._taken, self._since = self._shard.snapshot(), []
         elif self._random.random() < self._share:
             self.restarts += 1
             self._shard.close()
-            self._shard = self._make()
+            self._shard = self._fresh()
             self._shard.restore({name: through_bytes(t) for name, t in self._taken.items()})
             for fed in self._since:
                 if isinstance(fed, int):

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headwater.ext import COMPILED, records
+from headwater.ext import records
 from headwater.ext.recordvalues import Kept, NoMember
 
+from . import components
 from .test_ext_records import FIELDS, KEPT, ROME, Colour, Slotted, Wide, strange, wides
 
 NAMES = [kept.name for kept in KEPT]
@@ -23,9 +24,7 @@ COLOUR = Kept("colour", "member", True, Colour, (Kept("", "text"),))
 
 @pytest.fixture(scope="module", params=["python", "compiled"])
 def kernel(request: pytest.FixtureRequest) -> ModuleType:
-    if request.param == "compiled" and not COMPILED:
-        pytest.skip("the compiled kernels are not in use")
-    return import_module(f"headwater.ext.{'_' * (request.param == 'compiled')}records")
+    return components.kernel("records", request.param)
 
 
 def frame_of(cls: type, kept: tuple[Kept, ...], made: list[Any]) -> pl.DataFrame:
@@ -115,7 +114,7 @@ def pairs(rows: int, size: int = 3) -> pl.DataFrame:
     return frame_of(Pair, PAIR, [Pair(i, f"{i % 5}" * size) for i in range(rows)])
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled kernels are not in use")
+@pytest.mark.needs("kernels")
 @pytest.mark.parametrize("size", [1, 30, 5000])
 def test_what_every_call_hands_on_is_not_copied(size: int) -> None:
     kernel = import_module("headwater.ext._records")
@@ -192,7 +191,7 @@ def test_what_comes_after_the_calls_stands_behind_them(
     assert 0 == writer.finish(True).height
 
 
-@pytest.mark.skipif(not COMPILED, reason="the twin reads whole columns")
+@pytest.mark.needs("kernels")  # the twin reads whole columns
 @pytest.mark.parametrize("row", [0, 1, 31, 32, 40, 63, 64, 99])
 def test_rows_before_one_that_cannot_be_read_are_called(row: int) -> None:
     class Painted(Slotted):

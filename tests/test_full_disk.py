@@ -20,6 +20,7 @@ from headwater.flows.clock import ManualClock
 from headwater.flows.connector import Sink, SinkContext
 from headwater.flows.schema import schema_of
 
+from . import components
 from .live import Live
 from .test_live_durable import EVENTS, post, row
 
@@ -65,7 +66,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     except FileNotFoundError:
         mounted = False
     if not mounted:
-        pytest.skip("a small disk cannot be mounted here")
+        components.lack("a small disk", "mounting a tmpfs takes root")
     yield Disk(folder)
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
